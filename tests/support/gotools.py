@@ -1,0 +1,129 @@
+"""Tools written in Go, built once from the modules under ``tests/tools`` into the cache.
+
+Versions come from the committed ``go.mod`` and ``go.sum`` alone; nothing here chooses, edits or
+upgrades one, and nothing is written into the checkout.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.cache import cache_dir
+from tests.support.tools import ToolMissing
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+# Kubernetes from nothing takes minutes on two cores; past this, the build hangs.
+BUILD_TIMEOUT_SECONDS = 1800
+
+_REQUIREMENT = re.compile(r"^\s*(?:require\s+)?(?P<path>[\w.~/-]+\.[\w.~/-]+)\s+(?P<version>v\S+)")
+_MAJOR_VERSION = re.compile(r"v\d+")
+
+
+def build(
+    module: str,
+    package: str,
+    *,
+    cgo: bool = False,
+    ldflags: Sequence[str] = (),
+    timeout: float = BUILD_TIMEOUT_SECONDS,
+) -> Path:
+    """The binary of ``package`` as pinned by ``tests/tools/<module>``, built if not yet cached.
+
+    ``ldflags`` are added to ``-s -w`` (``-X name=value`` stamps a version); ``timeout`` is in
+    seconds. Raises ``ToolMissing`` when go is missing or too old, or the build fails.
+    """
+    source = TOOLS / module
+    flags = ["-s", "-w", *ldflags]
+    binary = _home_of(source, package, cgo=cgo, flags=flags) / _binary_name(package)
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(binary.with_name(f"{binary.name}.lock")):
+        if not binary.exists():
+            _build(source, package, binary, cgo=cgo, flags=flags, timeout=timeout)
+    return binary
+
+
+def pinned_version(module: str, package: str) -> str:
+    """The version of ``package``'s module in ``tests/tools/<module>/go.mod``, e.g. ``v1.8.4``."""
+    return _required_version(TOOLS / module, package)
+
+
+def _required_version(source: Path, package: str) -> str:
+    """The longest required module path that ``package`` lies in decides, as it does for go."""
+    found: dict[str, str] = {}
+    for line in (source / "go.mod").read_text().splitlines():
+        if match := _REQUIREMENT.match(line):
+            found[match["path"]] = match["version"]
+    owners = [path for path in found if f"{package}/".startswith(f"{path}/")]
+    if not owners:
+        raise ToolMissing(f"{source / 'go.mod'} requires no module that holds {package}: add it")
+    return found[max(owners, key=len)]
+
+
+def _home_of(source: Path, package: str, *, cgo: bool, flags: Sequence[str]) -> Path:
+    """A folder that changes whenever anything that decides the binary's bytes does."""
+    recipe = hashlib.sha256(repr((package, cgo, list(flags))).encode())
+    for name in ("go.mod", "go.sum"):
+        recipe.update((source / name).read_bytes())
+    version = _required_version(source, package)
+    return cache_dir() / "bin" / f"{source.name}-{version}-{recipe.hexdigest()[:12]}"
+
+
+def _binary_name(package: str) -> str:
+    """What ``go build`` would call it: the last part of the path that is not a major version."""
+    *parents, last = package.split("/")
+    return parents[-1] if parents and _MAJOR_VERSION.fullmatch(last) else last
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on ``path``: two test runs at once build once."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _build(
+    source: Path, package: str, binary: Path, *, cgo: bool, flags: Sequence[str], timeout: float
+) -> None:
+    go = shutil.which("go")
+    if go is None:
+        raise ToolMissing(f"go is not installed: {binary.name} is built from {package}; install Go")
+    with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
+        fresh = Path(scratch) / binary.name
+        _run_go([go, "build", "-trimpath", "-ldflags", " ".join(flags), "-o", str(fresh), package],
+                source, binary.name, cgo=cgo, timeout=timeout)  # fmt: skip
+        fresh.replace(binary)
+
+
+def _run_go(command: list[str], source: Path, name: str, *, cgo: bool, timeout: float) -> None:
+    environment = {**os.environ, "CGO_ENABLED": "1" if cgo else "0"}
+    try:
+        done = subprocess.run(
+            command, cwd=source, env=environment, capture_output=True, text=True,
+            check=False, timeout=timeout,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ToolMissing(f"go did not finish building {name} in {timeout:.0f} seconds") from None
+    if done.returncode != 0:
+        raise ToolMissing(_why(name, done.stderr))
+
+
+def _why(name: str, stderr: str) -> str:
+    """One sentence for the commonest causes, and always go's own last lines."""
+    if "requires go >=" in stderr:
+        cause = "the installed go is too old"
+    elif "C compiler" in stderr:
+        cause = "cgo needs a C compiler, e.g. gcc"
+    elif "proxy" in stderr or "dial tcp" in stderr or "missing go.sum" in stderr:
+        cause = "a module could not be fetched"
+    else:
+        cause = "go build failed"
+    return f"{name} cannot be built: {cause}: " + " / ".join(stderr.strip().splitlines()[-4:])

@@ -1,0 +1,262 @@
+"""The sidecar's settings, and their round trip through its environment.
+
+The webhook writes them with `Settings.to_env`, the sidecar reads them with `Settings.from_env`:
+one description serves both. Never reads the environment itself, never opens a file.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from rolesanywhere_contract.arns import (
+    ProfileArn,
+    RoleArn,
+    TrustAnchorArn,
+    is_region,
+    service_endpoint,
+)
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.names import CREDENTIALS_PORT, ENVIRONMENT_PREFIX, PROBE_PORT
+
+# CreateSession accepts these, in seconds (IAM Roles Anywhere API reference, CreateSession).
+DURATION_SECONDS: Final = range(900, 43_201)
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+PKCS11_SCHEME: Final = "pkcs11:"
+
+_SESSION_NAME = re.compile(r"[\w+=,.@-]{2,}", re.ASCII)
+
+
+class InvalidSettings(RolesAnywhereError):
+    """One or more settings are wrong; ``mistakes`` has a sentence for each."""
+
+    code = "InvalidSettings"
+
+    def __init__(self, mistakes: tuple[str, ...]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _duration(text: str) -> int:
+    seconds = _integer(text)
+    if seconds not in DURATION_SECONDS:
+        raise ValueError(
+            f"{seconds} seconds is out of range, expected {DURATION_SECONDS[0]}"
+            f" to {DURATION_SECONDS[-1]}"
+        )
+    return seconds
+
+
+def _port(text: str) -> int:
+    port = _integer(text)
+    if not 1 <= port <= 65_535:
+        raise ValueError(f"{port} is not a port, expected 1 to 65535")
+    return port
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither 'true' nor 'false'")
+    return text == "true"
+
+
+def _region(text: str) -> str:
+    if not is_region(text):
+        raise ValueError(f"{text!r} is not an AWS region name such as 'eu-west-1'")
+    return text
+
+
+def _log_level(text: str) -> str:
+    if text not in LOG_LEVELS:
+        raise ValueError(f"{text!r} is not a log level, expected one of {', '.join(LOG_LEVELS)}")
+    return text
+
+
+def _session_name(text: str) -> str:
+    if not _SESSION_NAME.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is not a role session name, expected two or more of A-Za-z0-9_+=,.@-"
+        )
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _endpoint(text: str) -> str:
+    url = urlsplit(text)
+    # The signature covers the path /sessions alone, so a path prefix could never verify.
+    if not url.hostname or url.path not in ("", "/") or url.query or url.fragment or url.username:
+        raise ValueError(f"{text!r} is not a service URL, expected https://<host>[:<port>]")
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.hostname)):
+        raise ValueError(f"{text!r} would carry credentials in the clear, expected https://")
+    return text.rstrip("/")
+
+
+def _show(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _meta(parse: Callable[[str], object], about: str) -> Mapping[str, Any]:
+    return {"parse": parse, "about": about}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that the sidecar is told. Paths are not opened here; ports are TCP."""
+
+    trust_anchor_arn: TrustAnchorArn = field(
+        metadata=_meta(TrustAnchorArn.parse, "trust anchor that vouches for the certificate")
+    )
+    profile_arn: ProfileArn = field(metadata=_meta(ProfileArn.parse, "profile that lists the role"))
+    role_arn: RoleArn = field(metadata=_meta(RoleArn.parse, "role to assume"))
+    region: str | None = field(
+        default=None,
+        metadata=_meta(_region, "signing region and endpoint (default: the trust anchor's)"),
+    )
+    endpoint: str | None = field(
+        default=None,
+        metadata=_meta(_endpoint, "service URL, for PrivateLink, FIPS or tests"),
+    )
+    ca_bundle: str | None = field(
+        default=None,
+        metadata=_meta(_text, "PEM file of the authorities that the endpoint's TLS may chain to"),
+    )
+    duration_seconds: int = field(
+        default=3600, metadata=_meta(_duration, "length of a session in seconds, 900 to 43200")
+    )
+    role_session_name: str | None = field(
+        default=None,
+        metadata=_meta(_session_name, "session name; the profile must accept custom ones"),
+    )
+    certificate: str = field(
+        metadata=_meta(_text, "PEM file with the leaf certificate, and its chain if it has one")
+    )
+    private_key: str | None = field(
+        default=None,
+        metadata=_meta(_text, "PEM file with the private key (default: the certificate's file)"),
+    )
+    intermediates: str | None = field(
+        default=None, metadata=_meta(_text, "PEM file with intermediate certificates")
+    )
+    pkcs11_module: str | None = field(
+        default=None, metadata=_meta(_text, "PKCS#11 module that holds the key")
+    )
+    pin_file: str | None = field(
+        default=None, metadata=_meta(_text, "file with the token's user PIN")
+    )
+    token_file: str | None = field(
+        default=None,
+        metadata=_meta(_text, "where serve keeps the token that container credentials ask for"),
+    )
+    port: int = field(
+        default=CREDENTIALS_PORT, metadata=_meta(_port, "loopback port that serves credentials")
+    )
+    probe_port: int = field(
+        default=PROBE_PORT, metadata=_meta(_port, "port for /livez and /readyz, on every address")
+    )
+    imds: bool = field(default=True, metadata=_meta(_flag, "whether serve also speaks IMDSv2"))
+    log_level: str = field(
+        default="info", metadata=_meta(_log_level, "debug, info, warning or error")
+    )
+
+    @classmethod
+    def from_env(
+        cls, env: Mapping[str, str], *, called: Callable[[str], str] | None = None
+    ) -> Self:
+        """The settings that ``env`` holds; an empty value counts as unset.
+
+        ``called`` tells how the user wrote a setting where that was not its variable (a flag).
+        Raises `InvalidSettings` that names every mistake at once.
+        """
+        called = called or variable
+        values: dict[str, Any] = {}
+        mistakes: list[str] = []
+        for setting in fields(cls):
+            text = env.get(variable(setting.name), "")
+            try:
+                values |= _read(setting, text)
+            except (ValueError, RolesAnywhereError) as wrong:
+                mistakes.append(f"{called(setting.name)}: {wrong}")
+        mistakes += _disagreements(values, called)
+        if mistakes:
+            raise InvalidSettings(tuple(mistakes))
+        return cls(**values)
+
+    def to_env(self) -> dict[str, str]:
+        """The environment that `from_env` reads back; what stands at its default is left out."""
+        return {
+            variable(setting.name): _show(getattr(self, setting.name))
+            for setting in fields(self)
+            if getattr(self, setting.name) != setting.default
+        }
+
+    @property
+    def signing_region(self) -> str:
+        """The region of the credential scope, and of the endpoint unless that is set."""
+        return self.region or self.trust_anchor_arn.region
+
+    @property
+    def service_url(self) -> str:
+        """Where CreateSession is posted to: scheme, host and port, no path."""
+        return self.endpoint or service_endpoint(
+            partition=self.trust_anchor_arn.partition, region=self.signing_region
+        )
+
+
+def variable(name: str) -> str:
+    """The environment variable of the setting ``name``."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def about(name: str) -> str:
+    """What the setting ``name`` is for, in a few words."""
+    by_name = {setting.name: setting for setting in fields(Settings)}
+    return str(by_name[name].metadata["about"])
+
+
+def _read(setting: Field[Any], text: str) -> dict[str, Any]:
+    if text:
+        return {setting.name: setting.metadata["parse"](text)}
+    if setting.default is MISSING:
+        raise ValueError(f"is not set, expected the {setting.metadata['about']}")
+    return {}
+
+
+def _disagreements(values: Mapping[str, Any], called: Callable[[str], str]) -> list[str]:
+    anchor, profile, role = (
+        values.get(name) for name in ("trust_anchor_arn", "profile_arn", "role_arn")
+    )
+    found: list[str] = []
+    if anchor and profile:
+        for part in ("partition", "region", "account"):
+            ours, theirs = getattr(anchor, part), getattr(profile, part)
+            if ours != theirs:
+                found.append(
+                    f"{called('profile_arn')}: the profile's {part} is {theirs} but the trust"
+                    f" anchor's is {ours}, expected both in one {part}"
+                )
+    if anchor and role and anchor.partition != role.partition:
+        found.append(
+            f"{called('role_arn')}: the role's partition is {role.partition} but the trust"
+            f" anchor's is {anchor.partition}, expected both in one partition"
+        )
+    if values.get("port", CREDENTIALS_PORT) == values.get("probe_port", PROBE_PORT):
+        found.append(f"{called('probe_port')}: is the same as {called('port')}")
+    return found

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 from rolesanywhere_contract.arns import (
     ProfileArn,
@@ -100,11 +99,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def _endpoint(text: str) -> str:
-    url = urlsplit(text)
     # The signature covers the path /sessions alone, so a path prefix could never verify.
-    if not url.hostname or url.path not in ("", "/") or url.query or url.fragment or url.username:
+    shape = re.fullmatch(
+        r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?/?", text
+    )
+    if shape is None:
         raise ValueError(f"{text!r} is not a service URL, expected https://<host>[:<port>]")
-    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.hostname)):
+    scheme, host, port = shape.groups()
+    if port is not None:
+        _port(port)
+    if scheme == "http" and not _is_loopback(host.strip("[]")):
         raise ValueError(f"{text!r} would carry credentials in the clear, expected https://")
     return text.rstrip("/")
 

@@ -1,0 +1,65 @@
+"""Promises about the tree itself, which no single module could keep alone."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SOURCES = [ROOT / "operator", ROOT / "sidecar"]
+
+
+def modules_loaded_by(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after ``statement``."""
+    code = f"{statement}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def imports_of(package: Path) -> Iterator[str]:
+    for module in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module
+
+
+def test_the_standard_library_keeps_its_operator() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    done = subprocess.run(
+        [sys.executable, "-c", "from operator import eq"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_contract_needs_the_standard_library_alone() -> None:
+    known = sys.stdlib_module_names | {"rolesanywhere_contract"}
+    package = ROOT / "sidecar" / "rolesanywhere_contract"
+    assert {name.split(".")[0] for name in imports_of(package)} <= known
+
+
+def test_the_sidecar_never_loads_kubernetes_or_an_aws_sdk() -> None:
+    loaded = modules_loaded_by("import rolesanywhere_sidecar.app, rolesanywhere_sidecar.__main__")
+    assert not loaded & {"kopf", "kubernetes", "botocore", "boto3", "yaml", "pkcs11"}
+
+
+def test_the_webhook_never_loads_kopf() -> None:
+    loaded = modules_loaded_by(
+        "import rolesanywhere_operator.app, rolesanywhere_operator.webhook.server"
+    )
+    assert "kopf" not in loaded
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [
+        str(module.relative_to(ROOT))
+        for folder in (*SOURCES, ROOT / "tests")
+        for module in folder.rglob("*.py")
+        if not ast.get_docstring(ast.parse(module.read_text()))
+    ]
+    assert silent == []

@@ -1,0 +1,46 @@
+# Two images from one file; plain enough for docker, podman and buildah.
+#
+#   docker build --target sidecar  -t rolesanywhere-sidecar .
+#   docker build --target operator -t rolesanywhere-operator .
+#
+# BASE_IMAGE is any image with Python 3.11 or newer as python3, with its venv module. The last
+# stages run nothing but Python: what builds and installs stays behind in the stages before.
+
+ARG BASE_IMAGE=docker.io/library/python:3.13-slim-bookworm
+
+FROM ${BASE_IMAGE} AS installer
+RUN python3 -m venv /installer
+WORKDIR /build
+# No compiler is here on purpose: a requirement without a wheel fails the build instead of hiding.
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all:
+
+FROM installer AS sidecar-app
+COPY requirements/sidecar.txt .
+RUN /installer/bin/pip install --no-compile --no-deps --require-hashes --target /app --requirement sidecar.txt
+COPY sidecar/rolesanywhere_contract /app/rolesanywhere_contract
+COPY sidecar/rolesanywhere_sidecar /app/rolesanywhere_sidecar
+# Compiled here, because a container with a read-only root could never keep what it compiled.
+RUN python3 -m compileall -q /app && rm -rf /app/bin
+
+FROM installer AS operator-app
+COPY requirements/operator.txt .
+RUN /installer/bin/pip install --no-compile --no-deps --require-hashes --target /app --requirement operator.txt
+COPY sidecar/rolesanywhere_contract /app/rolesanywhere_contract
+COPY operator/rolesanywhere_operator /app/rolesanywhere_operator
+RUN python3 -m compileall -q /app && rm -rf /app/bin
+
+FROM ${BASE_IMAGE} AS runtime
+# Python images bring pip along; nothing here may install at run time.
+RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/site-packages/pip*
+ENV PYTHONPATH=/app PYTHONUNBUFFERED=1
+USER 65532:65532
+WORKDIR /app
+
+FROM runtime AS operator
+COPY --from=operator-app /app /app
+ENTRYPOINT ["python3", "-m", "rolesanywhere_operator"]
+
+FROM runtime AS sidecar
+COPY --from=sidecar-app /app /app
+ENTRYPOINT ["python3", "-m", "rolesanywhere_sidecar"]
+CMD ["serve"]

@@ -1,0 +1,52 @@
+# The commands of this project. `make` alone lists them.
+#
+# Every command sets up what it needs: an environment is made again when its requirements change.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PYTHON := .venv/bin/python
+
+.PHONY: help
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+
+.PHONY: demo
+demo: .venv/ready .venv-aws-clients/ready ## walk the whole path once, on embedded defaults
+	@$(PYTHON) -m tests.demo
+
+.PHONY: test
+test: .venv/ready .venv-aws-clients/ready ## lint, types, import contracts and all tests
+	@$(PYTHON) -m tests.run
+
+.PHONY: check
+check: .venv/ready ## lint, types, import contracts and unit tests: offline, in seconds
+	@$(PYTHON) -m tests.run lint types imports unit
+
+.PHONY: format
+format: .venv/ready ## format the code
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+.PHONY: crds
+crds: ## copy crds/ into the chart
+	cp crds/*.yaml charts/rolesanywhere/crds/
+
+ROLES := operator sidecar pkcs11 dev
+.PHONY: lock
+lock: .venv/ready ## pin the newest releases that pyproject.toml allows, with hashes
+	python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	$(foreach role,$(ROLES),$(LOCK) --no-emit-package rolesanywhere --extra $(role) pyproject.toml --output-file requirements/$(role).txt;)
+	$(LOCK) requirements/aws-clients.in --output-file requirements/aws-clients.txt
+	rm -rf .venv-lock
+# No index address may be recorded, and a requirement holds for every platform.
+LOCK := .venv-lock/bin/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header
+
+.PHONY: clean
+clean: ## remove the environments and caches of this checkout
+	rm -rf .venv .venv-aws-clients .venv-lock .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/ready: requirements/dev.txt tests/tools/environment
+	@tests/tools/environment .venv requirements/dev.txt --with-project
+
+.venv-aws-clients/ready: requirements/aws-clients.txt tests/tools/environment
+	@tests/tools/environment .venv-aws-clients requirements/aws-clients.txt

@@ -1,0 +1,242 @@
+"""A `RolesAnywhereBinding`, parsed once from what the API server holds.
+
+Never asks whether the Secret exists or the role can be assumed: that needs the world.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.names import IDENTITY_DIRECTORY, TOKEN_PATH
+from rolesanywhere_contract.settings import InvalidSettings, Settings, variable
+
+IDENTITY_KINDS: Final = ("certManager", "secret", "csi", "podCertificate", "pkcs11")
+
+# Where the sidecar finds its identity, whichever kind put it there.
+CERTIFICATE_FILE: Final = "tls.crt"
+PRIVATE_KEY_FILE: Final = "tls.key"
+
+# The setting of the sidecar that each field of the spec becomes.
+_FIELDS: Final[Mapping[str, str]] = {
+    "trust_anchor_arn": "spec.trustAnchorArn",
+    "profile_arn": "spec.profileArn",
+    "role_arn": "spec.roleArn",
+    "region": "spec.region",
+    "endpoint": "spec.endpoint",
+    "duration_seconds": "spec.durationSeconds",
+    "imds": "spec.imds",
+    "port": "spec.sidecar.port",
+    "log_level": "spec.sidecar.logLevel",
+}
+_SESSION_NAME = re.compile(r"(?:[\w+=,.@-]|\{(?:namespace|pod|serviceAccount)\}){1,64}", re.ASCII)
+
+T = TypeVar("T")
+Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
+_OPERATORS: Final[Mapping[str, Operator]] = {
+    "In": "In", "NotIn": "NotIn", "Exists": "Exists", "DoesNotExist": "DoesNotExist",
+}  # fmt: skip
+
+
+class InvalidBinding(RolesAnywhereError):
+    """A binding makes no sense; ``mistakes`` has a sentence for each."""
+
+    code = "InvalidBinding"
+
+    def __init__(self, mistakes: tuple[str, ...]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
+
+
+class UnsupportedIdentity(RolesAnywhereError):
+    """A binding asks for a kind of identity that this version cannot provide."""
+
+    code = "UnsupportedIdentity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One requirement on a pod's labels; ``values`` are empty for Exists and DoesNotExist."""
+
+    key: str
+    operator: Operator
+    values: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretIdentity:
+    """Certificate and key are two keys of a Secret in the binding's namespace."""
+
+    name: str
+    certificate_key: str = "tls.crt"
+    private_key_key: str = "tls.key"
+
+    def __str__(self) -> str:
+        return f"secret/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherIdentity:
+    """A kind of identity that the schema knows and this version does not serve."""
+
+    kind: str
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """A binding that makes sense.
+
+    ``settings`` are what its sidecars are told, but for ``role_session_name``, a template that
+    only a pod can fill. ``identity`` as text is what ``status.identity.source`` shows.
+    """
+
+    namespace: str
+    name: str
+    generation: int
+    settings: Settings
+    role_session_name: str | None
+    requirements: tuple[Requirement, ...]
+    service_account_names: frozenset[str]
+    allow_shared_process_namespace: bool
+    identity: SecretIdentity | OtherIdentity
+    sidecar_image: str | None
+    sidecar_resources: Mapping[str, Any] | None
+
+
+def parse(raw: Mapping[str, Any]) -> Binding:
+    """The binding that ``raw`` is. Raises `InvalidBinding` that names every mistake at once."""
+    spec = _mapping(raw.get("spec"))
+    metadata = _mapping(raw.get("metadata"))
+    sidecar = _mapping(spec.get("sidecar"))
+    mistakes: list[str] = []
+    settings = _tried(mistakes, lambda: _settings(spec))
+    session_name = _tried(mistakes, lambda: _session_name(spec.get("roleSessionName")))
+    requirements = _tried(mistakes, lambda: _requirements(_mapping(spec.get("podSelector"))))
+    identity = _tried(mistakes, lambda: _identity(_mapping(spec.get("identity"))))
+    if mistakes or settings is None or requirements is None or identity is None:
+        raise InvalidBinding(tuple(mistakes))
+    return Binding(
+        namespace=str(metadata.get("namespace") or ""),
+        name=str(metadata.get("name") or ""),
+        generation=int(metadata.get("generation") or 0),
+        settings=settings,
+        role_session_name=session_name,
+        requirements=requirements,
+        service_account_names=frozenset(spec.get("serviceAccountNames") or ()),
+        allow_shared_process_namespace=spec.get("allowSharedProcessNamespace") is True,
+        identity=identity,
+        sidecar_image=sidecar.get("image") or None,
+        sidecar_resources=sidecar.get("resources") or None,
+    )
+
+
+def unsupported(binding: Binding) -> UnsupportedIdentity | None:
+    """Why this version cannot serve ``binding``, if it cannot."""
+    if isinstance(binding.identity, SecretIdentity):
+        return None
+    return UnsupportedIdentity(
+        f"identity.{binding.identity.kind} is not supported by this version",
+        hint="use identity.secret",
+    )
+
+
+def _tried(mistakes: list[str], read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except InvalidBinding as wrong:
+        mistakes.extend(wrong.mistakes)
+        return None
+
+
+def _settings(spec: Mapping[str, Any]) -> Settings:
+    """What the sidecar is told, read by the reader that the sidecar itself uses."""
+    given = {name: _text(_at(spec, path)) for name, path in _FIELDS.items()}
+    fixed = {
+        "certificate": f"{IDENTITY_DIRECTORY}/{CERTIFICATE_FILE}",
+        "private_key": f"{IDENTITY_DIRECTORY}/{PRIVATE_KEY_FILE}",
+        "token_file": TOKEN_PATH,
+    }
+    env = {variable(name): text for name, text in (given | fixed).items()}
+    try:
+        return Settings.from_env(env, called=lambda name: _FIELDS.get(name, name))
+    except InvalidSettings as wrong:
+        raise InvalidBinding(wrong.mistakes) from wrong
+
+
+def _session_name(template: object) -> str | None:
+    if template is None or template == "":
+        return None
+    if not isinstance(template, str) or not _SESSION_NAME.fullmatch(template):
+        raise InvalidBinding(
+            (
+                f"spec.roleSessionName: {template!r} is not a session name, expected 1 to 64 of"
+                " A-Za-z0-9_+=,.@- and the words {namespace}, {pod}, {serviceAccount}",
+            )
+        )
+    return template
+
+
+def _requirements(selector: Mapping[str, Any]) -> tuple[Requirement, ...]:
+    labels = _mapping(selector.get("matchLabels"))
+    equal = tuple(
+        Requirement(key=key, operator="In", values=frozenset({str(value)}))
+        for key, value in sorted(labels.items())
+    )
+    expressions = selector.get("matchExpressions") or ()
+    return equal + tuple(_requirement(_mapping(expression)) for expression in expressions)
+
+
+def _requirement(expression: Mapping[str, Any]) -> Requirement:
+    key, operator = expression.get("key"), _OPERATORS.get(str(expression.get("operator")))
+    values = frozenset(map(str, expression.get("values") or ()))
+    if not key or operator is None or (operator in ("In", "NotIn")) != bool(values):
+        raise InvalidBinding(
+            (
+                f"spec.podSelector.matchExpressions: {dict(expression)!r} is not a requirement,"
+                " expected key, operator (In, NotIn, Exists or DoesNotExist), and values for In"
+                " and NotIn alone",
+            )
+        )
+    return Requirement(key=str(key), operator=operator, values=values)
+
+
+def _identity(identity: Mapping[str, Any]) -> SecretIdentity | OtherIdentity:
+    kinds = [kind for kind in IDENTITY_KINDS if identity.get(kind) is not None]
+    if len(kinds) != 1:
+        got = ", ".join(kinds) or "none"
+        raise InvalidBinding(
+            (f"spec.identity: got {got}, expected exactly one of {', '.join(IDENTITY_KINDS)}",)
+        )
+    if kinds != ["secret"]:
+        return OtherIdentity(kind=kinds[0])
+    secret = _mapping(identity["secret"])
+    if not secret.get("name"):
+        raise InvalidBinding(("spec.identity.secret.name: is missing, expected a Secret's name",))
+    return SecretIdentity(
+        name=str(secret["name"]),
+        certificate_key=str(secret.get("certificateKey") or CERTIFICATE_FILE),
+        private_key_key=str(secret.get("privateKeyKey") or PRIVATE_KEY_FILE),
+    )
+
+
+def _at(spec: Mapping[str, Any], path: str) -> object:
+    """The value at ``path``, which begins with ``spec``; None where a step is missing."""
+    value: object = spec
+    for step in path.split(".")[1:]:
+        value = _mapping(value).get(step)
+    return value
+
+
+def _text(value: object) -> str:
+    """``value`` as an environment variable would spell it; absent is empty."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,233 @@
+"""The one API client: plain JSON over the official client's connection, errors by their meaning.
+
+Objects stay the dictionaries that the server sent, so that fields this version has never heard of
+survive. Never retries and never caches: each caller knows better when to try again.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.rest import RESTResponse
+from kubernetes.aio.config.config_exception import ConfigException
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+
+Json = dict[str, Any]
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+
+# What an API server answers within when it is well; the webhook's own patience is ten seconds.
+REQUEST_TIMEOUT_SECONDS: Final = 5.0
+# How much longer than it was asked for a watch may last before it counts as hung.
+WATCH_GRACE_SECONDS: Final = 15.0
+
+
+class KubeError(RolesAnywhereError):
+    """The API server did not do what it was asked; ``status`` is the HTTP status, 0 without one."""
+
+    code = "KubernetesError"
+    status: int
+
+    def __init__(self, problem: str, *, status: int = 0, hint: str = "") -> None:
+        super().__init__(problem, hint=hint)
+        self.status = status
+
+
+class NotFound(KubeError):
+    """404: there is no such object."""
+
+    code = "KubernetesNotFound"
+
+
+class Conflict(KubeError):
+    """409: somebody changed or created the object first."""
+
+    code = "KubernetesConflict"
+
+
+class Gone(KubeError):
+    """410: the resourceVersion is too old to go on from; list again."""
+
+    code = "KubernetesGone"
+
+
+class Forbidden(KubeError):
+    """401 or 403: RBAC does not grant it, or the token is not accepted."""
+
+    code = "KubernetesForbidden"
+
+
+class Unavailable(KubeError):
+    """No answer, or one that says to come back later (429, 5xx)."""
+
+    code = "KubernetesUnavailable"
+    retryable: ClassVar[bool] = True
+
+
+_BY_STATUS: Final[Mapping[int, type[KubeError]]] = {
+    401: Forbidden,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+}
+
+
+class Kube:
+    """One connection pool to one API server, as one identity."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        """The JSON that the server answers, within ``REQUEST_TIMEOUT_SECONDS``.
+
+        Raises `KubeError` of the kind that the status means.
+        """
+        limit = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+        async with self._answer(method, path, query, body, content_type, limit) as response:
+            text = await response.read()
+        return _parsed(text, f"{method} {path}")
+
+    async def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
+        """GET ``path``. Raises `KubeError`."""
+        return await self.request("GET", path, query=query)
+
+    async def watch(
+        self,
+        path: str,
+        *,
+        resource_version: str,
+        seconds: int,
+        query: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Json]:
+        """The events of ``path`` after ``resource_version``, bookmarks too, for ``seconds``.
+
+        Ends when the server ends it. Raises `Gone` when the version is too old, other `KubeError`
+        when the connection breaks or the server reports an error.
+        """
+        options = {
+            **(query or {}),
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(seconds),
+        }
+        limit = aiohttp.ClientTimeout(
+            total=seconds + WATCH_GRACE_SECONDS, sock_connect=REQUEST_TIMEOUT_SECONDS
+        )
+        async with self._answer("GET", path, options, None, "application/json", limit) as response:
+            async for line in response.content:
+                event = _parsed(line, f"watch {path}")
+                if event.get("type") == "ERROR":
+                    raise _failure(event.get("object") or {}, 0, f"watch {path}")
+                yield event
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: object,
+        content_type: str,
+        limit: aiohttp.ClientTimeout,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        what = f"{method} {path}"
+        try:
+            response = await self._send(method, path, query, body, content_type, limit)
+            async with response:
+                if response.status >= 400:
+                    raise _failure(_lenient(await response.read()), response.status, what)
+                yield response
+        except (TimeoutError, aiohttp.ClientError, ConfigException, OSError) as broken:
+            reason = str(broken) or type(broken).__name__
+            raise Unavailable(f"{what}: the API server cannot be reached: {reason}") from broken
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: object,
+        content_type: str,
+        limit: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        request = await self._api.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer: RESTResponse = await self._api.call_api(*request, _request_timeout=limit)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+@asynccontextmanager
+async def connect(kubeconfig: Path | None) -> AsyncIterator[Kube]:
+    """A client for ``kubeconfig``, or, without one, for the cluster that this pod runs in.
+
+    The official client reads the pod's token again every minute. Raises `KubeError` when neither
+    a kubeconfig nor a pod's ServiceAccount is there.
+    """
+    settings = client.Configuration()
+    try:
+        if kubeconfig is not None:
+            await config.load_kube_config(
+                config_file=str(kubeconfig), client_configuration=settings, persist_config=False
+            )
+        else:
+            config.load_incluster_config(client_configuration=settings)
+    except (ConfigException, OSError) as wrong:
+        where = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's ServiceAccount"
+        raise KubeError(
+            f"cannot set up the API client from {where}: {wrong}",
+            hint="run in a pod with a ServiceAccount token, or name a kubeconfig",
+        ) from wrong
+    async with client.ApiClient(configuration=settings) as api:
+        yield Kube(api)
+
+
+def _parsed(text: bytes, what: str) -> Json:
+    try:
+        value = json.loads(text)
+    except ValueError as wrong:
+        raise Unavailable(f"{what}: the API server's answer is not JSON: {wrong}") from wrong
+    if not isinstance(value, dict):
+        raise Unavailable(f"{what}: the API server's answer is not a JSON object")
+    return value
+
+
+def _lenient(text: bytes) -> Json:
+    """The Status that came with an error; a proxy's page, say, is none."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _failure(status: Mapping[str, Any], http_status: int, what: str) -> KubeError:
+    code = int(status.get("code") or http_status or 500)
+    problem = f"{what}: {status.get('message') or f'HTTP status {code}'}"
+    otherwise = Unavailable if code == 429 or code >= 500 else KubeError
+    return _BY_STATUS.get(code, otherwise)(problem, status=code)

@@ -1,0 +1,76 @@
+"""How the programs of a test control plane are called: every flag that is not a default, and why.
+
+Pure: nothing is started here. No secret is in an argument; those lie in files.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.cluster.binaries import Binaries
+from tests.cluster.pki import KeyFiles
+
+CommandLine = Sequence[str | Path]
+
+
+def etcd(binaries: Binaries, folder: Path) -> CommandLine:
+    """A store of one member, gone with ``folder``."""
+    return [
+        binaries.etcd,
+        f"--data-dir={folder / 'etcd'}",
+        # Sockets in our own folder: no port to lose to another run, and no other user comes near.
+        f"--listen-client-urls={_etcd_url(folder)}",
+        f"--listen-peer-urls=unix://{folder}/etcd-peer.sock",
+        # A socket may not be advertised; nobody asks, for the API server is told where it is.
+        "--advertise-client-urls=http://127.0.0.1:1",
+        # What it holds is thrown away, so it need not survive a power cut.
+        "--unsafe-no-fsync",
+    ]
+
+
+def kube_apiserver(
+    binaries: Binaries, folder: Path, *, keys: KeyFiles, tokens: Path, port: int
+) -> CommandLine:
+    """The API on loopback, with RBAC, for the users in ``tokens`` and every ServiceAccount."""
+    return [
+        binaries.kube_apiserver,
+        f"--etcd-servers={_etcd_url(folder)}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+        # The caller holds the port with a socket of its own, so that nobody takes it in between.
+        "--permit-port-sharing",
+        # Else it looks for the address of the default route, and fails on a machine without one.
+        "--advertise-address=127.0.0.1",
+        # Nor is there a pod that could reach this address by the Service `kubernetes`.
+        "--endpoint-reconciler-type=none",
+        f"--tls-cert-file={keys.server_certificate}",
+        f"--tls-private-key-file={keys.server_key}",
+        f"--token-auth-file={tokens}",
+        "--authorization-mode=RBAC",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={keys.service_account_key}",
+        f"--service-account-signing-key-file={keys.service_account_key}",
+        # Required; no Service is reached by its address here.
+        "--service-cluster-ip-range=10.0.0.0/24",
+    ]
+
+
+def kube_controller_manager(binaries: Binaries, *, keys: KeyFiles, kubeconfig: Path) -> CommandLine:
+    """All controllers that Kubernetes runs by default, as the user of ``kubeconfig``."""
+    return [
+        binaries.kube_controller_manager,
+        f"--kubeconfig={kubeconfig}",
+        # Its own ClusterRole is small: each controller acts as its own ServiceAccount.
+        "--use-service-account-credentials",
+        f"--root-ca-file={keys.ca}",
+        # The only one, so there is nobody to hold an election with.
+        "--leader-elect=false",
+        # Nobody scrapes it, and a second port could be lost to another run.
+        "--secure-port=0",
+        # At the default of 20 requests a second its own start takes five seconds.
+        "--kube-api-qps=500",
+        "--kube-api-burst=500",
+    ]
+
+
+def _etcd_url(folder: Path) -> str:
+    return f"unix://{folder}/etcd.sock"

@@ -1,0 +1,159 @@
+"""A real Kubernetes control plane on loopback: etcd, kube-apiserver, and on request controllers.
+
+No kubelet and no scheduler: pods are admitted, stored and counted, but stay Pending. Nothing of it
+outlives the ``with`` block, and nothing of it is reachable from another machine.
+"""
+
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Self
+
+from tests.cluster import command_lines
+from tests.cluster.binaries import Binaries
+from tests.cluster.command_lines import CommandLine
+from tests.cluster.kubeconfigs import write_kubeconfig
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.pki import KeyFiles, write_keys
+from tests.cluster.processes import Process, running
+from tests.cluster.readiness import Api, wait_until
+
+_ADMIN: Final = "admin"
+_CONTROLLERS: Final = "system:kube-controller-manager"
+# The group that may do everything; the API server's own roles provide for the other user.
+_GROUPS: Final[Mapping[str, str]] = {_ADMIN: "system:masters", _CONTROLLERS: ""}
+
+# Made by a controller, for a namespace that the API server makes: when it is there, they work.
+_FIRST_DEED_OF_CONTROLLERS: Final = "/api/v1/namespaces/default/serviceaccounts/default"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """A control plane that answers; its files lie in ``folder`` for as long as it runs.
+
+    ``kubectl`` speaks to it as cluster admin, by the kubeconfig at ``admin_kubeconfig``.
+    """
+
+    url: str
+    ca_file: Path
+    admin_kubeconfig: Path
+    kubectl: Kubectl
+    folder: Path
+    processes: Sequence[Process]
+
+    @classmethod
+    @contextmanager
+    def start(cls, binaries: Binaries, *, controllers: bool = False) -> Iterator[Self]:
+        """Run one for the length of the block, with kube-controller-manager if ``controllers``.
+
+        Without controllers a Deployment makes no pods, and no namespace has the ServiceAccount that
+        a pod needs. Raises ``ControlPlaneFailed``.
+        """
+        with (
+            tempfile.TemporaryDirectory(prefix="kube-") as temporary,
+            _reserved_port() as port,
+            ExitStack() as started,
+        ):
+            site = _lay_out(Path(temporary), port, now=datetime.now(UTC))
+            processes: list[Process] = []
+            for command, proof in _steps(binaries, site, controllers=controllers):
+                processes.append(started.enter_context(running(command, logs=site.folder)))
+                if proof is not None:
+                    wait_until(site.api, proof, processes)
+            admin = site.kubeconfigs[_ADMIN]
+            yield cls(
+                url=site.api.url,
+                ca_file=site.keys.ca,
+                admin_kubeconfig=admin,
+                kubectl=Kubectl(binaries.kubectl, admin, cache=site.folder / "kubectl"),
+                folder=site.folder,
+                processes=tuple(processes),
+            )
+
+    def apply(self, manifest: str, *, namespace: str = "default") -> None:
+        """Apply YAML or JSON as cluster admin; ``namespace`` is for objects that name none."""
+        self.kubectl(
+            "apply", "--server-side", "--filename=-", f"--namespace={namespace}", input=manifest
+        )
+
+    def kubeconfig_for(self, service_account: str, namespace: str) -> Path:
+        """A kubeconfig that speaks as that ServiceAccount, by a token the API server signed."""
+        token = self.kubectl("create", "token", service_account, f"--namespace={namespace}")
+        return write_kubeconfig(
+            self.folder / f"{namespace}.{service_account}.kubeconfig",
+            url=self.url,
+            ca_file=self.ca_file,
+            token=token.strip(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What lies in the folder before the first program starts."""
+
+    folder: Path
+    port: int
+    keys: KeyFiles
+    tokens: Path
+    kubeconfigs: Mapping[str, Path]
+    api: Api
+
+
+def _lay_out(folder: Path, port: int, *, now: datetime) -> _Site:
+    keys = write_keys(folder, now=now)
+    tokens = {user: secrets.token_urlsafe(32) for user in _GROUPS}
+    api = Api(port, ca_file=keys.ca, token=tokens[_ADMIN])
+    kubeconfigs = {
+        user: write_kubeconfig(
+            folder / f"{user}.kubeconfig", url=api.url, ca_file=keys.ca, token=token
+        )
+        for user, token in tokens.items()
+    }
+    return _Site(folder, port, keys, _token_file(folder, tokens), kubeconfigs, api)
+
+
+def _token_file(folder: Path, tokens: Mapping[str, str]) -> Path:
+    """The users there are from the start, as the API server reads them: token, name, id, group."""
+    path = folder / "tokens.csv"
+    path.touch(mode=0o600)
+    path.write_text(
+        "".join(f"{token},{user},{user},{_GROUPS[user]}\n" for user, token in tokens.items())
+    )
+    return path
+
+
+def _steps(
+    binaries: Binaries, site: _Site, *, controllers: bool
+) -> Iterator[tuple[CommandLine, str | None]]:
+    """What to start, in order, and the path whose answer proves that it works."""
+    yield command_lines.etcd(binaries, site.folder), None
+    yield (
+        command_lines.kube_apiserver(
+            binaries, site.folder, keys=site.keys, tokens=site.tokens, port=site.port
+        ),
+        "/readyz",
+    )
+    if controllers:
+        kubeconfig = site.kubeconfigs[_CONTROLLERS]
+        yield (
+            command_lines.kube_controller_manager(binaries, keys=site.keys, kubeconfig=kubeconfig),
+            _FIRST_DEED_OF_CONTROLLERS,
+        )
+
+
+@contextmanager
+def _reserved_port() -> Iterator[int]:
+    """A free loopback port that stays ours for the length of the block.
+
+    A socket that is bound but does not listen keeps the port, and takes no connection away from the
+    server that shares it.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]

@@ -1,0 +1,54 @@
+"""kubectl against one test cluster, whatever the developer's own kubectl is set up for."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+TIMEOUT_SECONDS: Final = 60.0
+
+
+class KubectlFailed(Exception):
+    """kubectl ended with an error; the text is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """A runner. It blocks: where the same event loop serves a webhook, call it in a thread."""
+
+    binary: Path
+    kubeconfig: Path
+    cache: Path
+
+    def __call__(self, *args: str, input: str | None = None, as_: str | None = None) -> str:  # noqa: A002 - subprocess's own word
+        """The output of ``kubectl ARGS``, as the user ``as_`` (impersonated) if given.
+
+        Raises ``KubectlFailed`` on any exit code but 0.
+        """
+        who = [] if as_ is None else [f"--as={as_}"]
+        done = subprocess.run(
+            [self.binary, *args, *who],
+            input=input or "",
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_SECONDS,
+        )
+        if done.returncode != 0:
+            raise KubectlFailed(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def get(self, *args: str, as_: str | None = None) -> Any:
+        """``kubectl get ARGS`` as parsed JSON."""
+        return json.loads(self("get", *args, "--output=json", as_=as_))
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of the caller's: neither a kuberc nor a proxy may change what a test sees."""
+        return {
+            "KUBECONFIG": str(self.kubeconfig),
+            "KUBECACHEDIR": str(self.cache),
+            "KUBERC": "off",
+            "HOME": str(self.cache),
+        }

@@ -1,0 +1,69 @@
+"""Waiting for a control plane to come up: bounded, and with the log of whatever did not.
+
+Asks by plain HTTPS, several times a second; kubectl would be a process each time.
+"""
+
+import http.client
+import ssl
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.cluster.processes import Process
+
+# Ready in three seconds on two idle cores; the rest is for a machine that builds meanwhile.
+START_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.05
+ANSWER_SECONDS: Final = 2.0
+
+
+class ControlPlaneFailed(Exception):
+    """A control plane did not come up; the text ends with the last lines of the logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """An API server on loopback and a user of it."""
+
+    port: int
+    ca_file: Path
+    token: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def has(self, path: str) -> bool:
+        """Whether ``GET path`` is answered with 200."""
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1",
+            self.port,
+            timeout=ANSWER_SECONDS,
+            context=ssl.create_default_context(cafile=str(self.ca_file)),
+        )
+        with closing(connection):
+            try:
+                connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+                return connection.getresponse().status == http.HTTPStatus.OK
+            except (OSError, http.client.HTTPException):  # not listening yet, or not answering
+                return False
+
+
+def wait_until(api: Api, path: str, processes: Sequence[Process]) -> None:
+    """Return once ``api`` has ``path``; raise ``ControlPlaneFailed`` when it never will."""
+    deadline = time.monotonic() + START_SECONDS
+    while not api.has(path):
+        for process in processes:
+            if (code := process.exit_code()) is not None:
+                raise ControlPlaneFailed(
+                    f"{process.name} ended with exit code {code}; its log ends:\n{process.tail()}"
+                )
+        if time.monotonic() > deadline:
+            logs = "\n".join(f"{process.name}:\n{process.tail()}" for process in processes)
+            raise ControlPlaneFailed(
+                f"{api.url}{path} did not come in {START_SECONDS:.0f} seconds; logs end:\n{logs}"
+            )
+        time.sleep(POLL_SECONDS)

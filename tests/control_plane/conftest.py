@@ -1,0 +1,41 @@
+"""One control plane for the whole run, and a namespace of its own for every test.
+
+Without the programs, tests skip with the reason; under ``CI=true`` they fail instead.
+"""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.binaries import Binaries, find_or_build
+from tests.cluster.control_plane import ControlPlane
+from tests.support.tools import build_or_skip
+
+
+@pytest.fixture(scope="session")
+def cluster_binaries() -> Binaries:
+    """The programs of a control plane; built, for minutes, where no run has done so before."""
+    return build_or_skip(find_or_build)
+
+
+@pytest.fixture(scope="session")
+def control_plane(cluster_binaries: Binaries) -> Iterator[ControlPlane]:
+    """A control plane with controllers, shared by all tests of the run."""
+    with ControlPlane.start(cluster_binaries, controllers=True) as started:
+        yield started
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """The name of a new namespace in which pods can be made; deleted after the test."""
+    manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "test-"}}
+    name = control_plane.kubectl(
+        "create", "--filename=-", "--output=jsonpath={.metadata.name}", input=json.dumps(manifest)
+    )
+    # Admission refuses a pod until a controller has made the ServiceAccount it runs as.
+    control_plane.kubectl(
+        "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s"
+    )
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,110 @@
+"""IAM Roles Anywhere and STS on loopback: ``async with FakeAWS.start(world) as aws:``.
+
+``python -m tests.fakes.aws --help`` runs them by hand, with an identity to try them with.
+They listen on loopback alone, and keep everything in memory.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_bytes
+
+from aiohttp import web
+
+from tests.fakes.faults import Faults
+from tests.fakes.pki import Authority
+from tests.fakes.recorded import Recorded
+from tests.fakes.servers import Account, Clock, Handler, rolesanywhere_handler, sts_handler
+from tests.fakes.sessions import Entropy, Issued
+from tests.fakes.world import World
+
+# Certificates travel in headers: a leaf with its chain is larger than aiohttp's 8 KiB.
+MAX_HEADER_BYTES = 64 * 1024
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeAWS:
+    """Where the services are, what they were asked, and the switches to make them fail."""
+
+    rolesanywhere_url: str
+    sts_url: str
+    ca_file: Path | None
+    account: Account
+
+    @property
+    def requests(self) -> list[Recorded]:
+        """Everything asked so far, of both services, oldest first."""
+        return self.account.requests
+
+    @property
+    def sessions(self) -> list[Issued]:
+        """Every session granted so far, oldest first."""
+        return self.account.sessions
+
+    @property
+    def faults(self) -> Faults:
+        return self.account.faults
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls,
+        world: World,
+        *,
+        tls_folder: Path | None = None,
+        clock: Clock = utc_now,
+        entropy: Entropy = token_bytes,
+    ) -> "AsyncIterator[FakeAWS]":
+        """Both services on free ports of 127.0.0.1 until the block ends.
+
+        Plain HTTP, unless ``tls_folder`` is given: then HTTPS by a certificate of an authority
+        that is written there and named by ``ca_file``. ``account.world`` may be replaced.
+        """
+        account = Account(world, clock, entropy)
+        ca_file, context = _tls(tls_folder) if tls_folder else (None, None)
+        async with AsyncExitStack() as stack:
+            urls = [
+                await stack.enter_async_context(_served(handler(account), context))
+                for handler in (rolesanywhere_handler, sts_handler)
+            ]
+            yield cls(urls[0], urls[1], ca_file, account)
+
+
+@asynccontextmanager
+async def _served(handler: Handler, context: ssl.SSLContext | None) -> AsyncIterator[str]:
+    server = web.Server(
+        handler,
+        access_log=None,
+        auto_decompress=False,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        port = runner.addresses[0][1]
+        yield f"{'https' if context else 'http'}://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def _tls(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A server context, and the file that clients trust it by; valid at the real time."""
+    now = utc_now()
+    authority = Authority.root("Fake AWS TLS", at=now)
+    server = authority.server(at=now)
+    ca_file, pair = folder / "fake-aws-ca.pem", folder / "fake-aws-server.pem"
+    ca_file.write_bytes(authority.certificate_pem)
+    pair.touch(mode=0o600)
+    pair.write_bytes(server.certificate_pem + server.key_pem())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair)
+    return ca_file, context

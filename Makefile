@@ -16,7 +16,7 @@ demo: .venv/ready .venv-aws-clients/ready ## walk the whole path once, on embedd
 
 .PHONY: test
 test: .venv/ready .venv-aws-clients/ready ## lint, types, import contracts and all tests
-	@$(PYTHON) -m tests.run
+	@tests/tools/with-toolchain $(PYTHON) -m tests.run
 
 .PHONY: check
 check: .venv/ready ## lint, types, import contracts and unit tests: offline, in seconds
@@ -36,7 +36,7 @@ ROLES := operator sidecar pkcs11 dev
 lock: .venv/ready ## pin the newest releases that pyproject.toml allows, with hashes
 	python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	$(foreach role,$(ROLES),$(LOCK) --no-emit-package rolesanywhere --extra $(role) pyproject.toml --output-file requirements/$(role).txt;)
-	$(LOCK) requirements/aws-clients.in --output-file requirements/aws-clients.txt
+	$(foreach set,aws-clients go,$(LOCK) requirements/$(set).in --output-file requirements/$(set).txt;)
 	rm -rf .venv-lock
 # No index address may be recorded, and a requirement holds for every platform.
 LOCK := .venv-lock/bin/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header

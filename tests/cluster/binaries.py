@@ -41,7 +41,10 @@ def kubernetes_version() -> str:
 
 
 def find(env: Mapping[str, str] = os.environ) -> Binaries | None:
-    """The programs as far as they are at hand already; None when one is not. Never builds."""
+    """The programs where all are at hand already, else None. Never builds.
+
+    Raises ``ToolMissing`` when ``KUBEBUILDER_ASSETS`` names no folder.
+    """
     found = [_find(tool, env) for tool in _CONTROL_PLANE]
     present = [path for path in found if path is not None]
     return Binaries(*present) if len(present) == len(found) else None

@@ -4,7 +4,8 @@ Never fetches and never serialises: the service's reply becomes this, each endpo
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +18,18 @@ class Credentials:
     issued: datetime
     expires: datetime
     account_id: str
+
+
+class Standing(StrEnum):
+    """What may be done with credentials; little life left is still life."""
+
+    FRESH = "fresh"  # serve them, leave AWS alone
+    AGEING = "ageing"  # serve them, and renew behind the caller's back
+    EXPIRED = "expired"  # nothing to serve until a renewal succeeds
+
+
+def standing(held: Credentials | None, *, at: datetime, margin: timedelta) -> Standing:
+    """The verdict on ``held``, which age when no more than ``margin`` of their life is left."""
+    if held is None or at >= held.expires:
+        return Standing.EXPIRED
+    return Standing.AGEING if at >= held.expires - margin else Standing.FRESH

@@ -1,0 +1,65 @@
+"""Whether the sidecar lives and is ready, for the kubelet: no secrets, open to the whole pod.
+
+Being ready is holding credentials that have not expired, whatever the last renewal said. Being
+alive is that the event loop answers and the background work takes its turns; AWS has no say in
+it, because a restart would throw away what is still valid.
+"""
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+from rolesanywhere_contract.names import LIVENESS_PATH, READINESS_PATH
+from rolesanywhere_sidecar.broker import Problem
+from rolesanywhere_sidecar.credentials import Credentials
+from rolesanywhere_sidecar.exchange import READING, Ask, Reply, not_allowed, path_of
+
+
+class Background(Protocol):
+    """Work that must keep taking its turns."""
+
+    @property
+    def is_stuck(self) -> bool: ...
+
+
+class Probes:
+    """Answers on the two probe paths."""
+
+    def __init__(
+        self,
+        *,
+        current: Callable[[], Credentials | None],
+        problem: Callable[[], Problem | None],
+        background: Sequence[Background],
+    ) -> None:
+        self._current = current
+        self._problem = problem
+        self._background = background
+
+    def answer(self, ask: Ask) -> Reply:
+        """Each answer's body is one sentence."""
+        known = {path_of(LIVENESS_PATH): self._live, path_of(READINESS_PATH): self._ready}
+        probe = known.get(ask.path)
+        if probe is None:
+            return Reply(HTTPStatus.NOT_FOUND)
+        return probe() if ask.method in READING else not_allowed(*READING)
+
+    def _live(self) -> Reply:
+        stuck = [type(work).__name__ for work in self._background if work.is_stuck]
+        if stuck:
+            return _sentence(HTTPStatus.SERVICE_UNAVAILABLE, f"stuck: {', '.join(stuck)}")
+        return _sentence(HTTPStatus.OK, "alive")
+
+    def _ready(self) -> Reply:
+        if self._current() is not None:
+            return _sentence(HTTPStatus.OK, "ready")
+        problem = self._problem()
+        if problem is None:
+            why = "no credentials yet: the first session is still being created"
+        else:
+            why = f"no credentials: {problem.code}: {problem.sentence}"
+        return _sentence(HTTPStatus.SERVICE_UNAVAILABLE, why)
+
+
+def _sentence(status: HTTPStatus, text: str) -> Reply:
+    return Reply(status, " ".join(text.split()) + "\n")

@@ -1,0 +1,336 @@
+"""The broker under a clock of our own: what it serves, when it asks, and what it never does."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar import pacing
+from rolesanywhere_sidecar.broker import LONGEST_PAUSE, Broker
+from rolesanywhere_sidecar.credentials import Standing
+from tests.support.clocks import FakeClock, settle
+from tests.support.sessions import SECRET_ACCESS_KEY, ScriptedSource
+
+HALF_LIFE = 1800.0
+
+Start = Callable[[], Awaitable[None]]
+
+
+class Denied(RolesAnywhereError):
+    code = "AccessDenied"
+
+
+class Busy(RolesAnywhereError):
+    code = "Throttled"
+    retryable = True
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        super().__init__("too fast", hint="slow down")
+        self.retry_after = retry_after
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def source(clock: FakeClock) -> ScriptedSource:
+    return ScriptedSource(clock.now)
+
+
+@pytest.fixture
+def draws() -> list[float]:
+    """The next random numbers; zero when there are none left."""
+    return []
+
+
+@pytest.fixture
+def broker(source: ScriptedSource, clock: FakeClock, draws: list[float]) -> Broker:
+    return Broker(source, clock=clock, draw=lambda: draws.pop(0) if draws else 0.0, deadline=0.05)
+
+
+@pytest.fixture
+async def start(broker: Broker) -> AsyncIterator[Start]:
+    """Lets the broker run, until it waits for the first time."""
+    running: list[asyncio.Task[None]] = []
+
+    async def started() -> None:
+        running.append(asyncio.create_task(broker.run()))
+        await settle()
+
+    yield started
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def key_served_by(broker: Broker) -> str | None:
+    held = broker.current()
+    return held.access_key_id if held else None
+
+
+async def test_nothing_is_served_before_the_first_session(
+    broker: Broker, source: ScriptedSource, start: Start
+) -> None:
+    source.gate.clear()
+    await start()
+    assert broker.current() is None
+
+
+async def test_the_first_session_is_asked_for_at_once(
+    broker: Broker, source: ScriptedSource, start: Start
+) -> None:
+    await start()
+    assert key_served_by(broker) == "ASIAEXAMPLE000000001"
+    assert source.attempts == 1
+
+
+async def test_a_hundred_callers_cost_one_session(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    source.gate.clear()
+    await clock.advance(HALF_LIFE)
+    assert [key_served_by(broker) for _ in range(100)] == ["ASIAEXAMPLE000000001"] * 100
+    source.gate.set()
+    await settle()
+    assert [key_served_by(broker) for _ in range(100)] == ["ASIAEXAMPLE000000002"] * 100
+    assert source.attempts == 2
+
+
+async def test_a_fresh_session_leaves_aws_alone(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    await clock.advance(HALF_LIFE - 1)
+    assert broker.standing is Standing.FRESH
+    assert source.attempts == 1
+
+
+async def test_half_of_a_life_later_the_session_is_renewed(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    await clock.advance(HALF_LIFE + 1)
+    assert key_served_by(broker) == "ASIAEXAMPLE000000002"
+
+
+async def test_renewals_are_spread_by_chance(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, draws: list[float], start: Start
+) -> None:
+    draws.append(0.9)
+    await start()
+    await clock.advance(HALF_LIFE + 0.89 * 300)
+    assert source.attempts == 1
+    await clock.advance(0.02 * 300)
+    assert source.attempts == 2
+
+
+async def test_a_failed_renewal_keeps_serving_what_is_still_valid(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    source.failure = Busy()
+    await clock.advance(3599)
+    assert source.attempts > 10
+    assert key_served_by(broker) == "ASIAEXAMPLE000000001"
+    assert broker.standing is Standing.AGEING
+
+
+async def test_nothing_expired_is_ever_served(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    source.failure = Busy()
+    for _ in range(80):
+        held = broker.current()
+        assert held is None or held.expires > clock.now()
+        await clock.advance(60)
+    assert broker.current() is None
+
+
+async def test_an_outage_heals_by_itself(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    source.failure = Busy()
+    await start()
+    await clock.advance(7200)
+    source.failure = None
+    await clock.advance(pacing.LONGEST_BACKOFF + 1)
+    assert broker.current() is not None
+    assert broker.last_problem is None
+
+
+async def test_the_latest_problem_is_known_in_a_sentence(
+    broker: Broker, source: ScriptedSource, start: Start
+) -> None:
+    source.failure = Denied("the role does not trust this", hint="fix its trust policy")
+    await start()
+    assert broker.last_problem is not None
+    assert broker.last_problem.code == "AccessDenied"
+    assert broker.last_problem.sentence == "the role does not trust this; fix its trust policy"
+
+
+async def test_what_waits_for_somebody_to_act_is_asked_seldom(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, draws: list[float], start: Start
+) -> None:
+    source.failure = Denied("no")
+    draws.extend([0.99] * 100)
+    await start()
+    await clock.advance(3600)
+    assert 10 < source.attempts < 20
+
+
+async def test_retry_after_is_waited_out(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    source.failure = Busy(retry_after=120)
+    await start()
+    await clock.advance(120)
+    assert source.attempts == 1
+    await clock.advance(2)
+    assert source.attempts == 2
+
+
+async def test_there_is_never_more_than_one_attempt(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    source.gate.clear()
+    await start()
+    for _ in range(10):
+        broker.renew_soon()
+        await clock.advance(1)
+    assert source.most_running == 1
+
+
+async def test_an_attempt_that_hangs_is_given_up(
+    broker: Broker, source: ScriptedSource, start: Start
+) -> None:
+    source.gate.clear()
+    await start()
+    await asyncio.sleep(0.1)  # twice the deadline, which is real
+    assert broker.last_problem is not None
+    assert broker.last_problem.code == "SessionTimedOut"
+    assert source.running == 0
+
+
+async def test_a_rotation_renews_within_its_spread_though_nothing_aged(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, draws: list[float], start: Start
+) -> None:
+    await start()
+    await clock.advance(60)
+    draws.append(0.5)
+    broker.renew_soon()
+    await clock.advance(0.5 * pacing.ROTATION_SPREAD - 0.1)
+    assert source.attempts == 1
+    await clock.advance(0.2)
+    assert key_served_by(broker) == "ASIAEXAMPLE000000002"
+
+
+async def test_a_rotation_is_tried_at_once_when_renewals_fail(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, draws: list[float], start: Start
+) -> None:
+    source.failure = Denied("the certificate has expired")
+    await start()
+    source.failure = None
+    draws.append(0.9)
+    broker.renew_soon()
+    await settle()
+    assert broker.current() is not None
+
+
+async def test_a_rotation_during_an_attempt_is_not_lost(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    source.gate.clear()
+    await start()
+    broker.renew_soon()
+    source.gate.set()
+    await clock.advance(0.1)
+    assert source.attempts == 2
+
+
+async def test_a_failed_rotation_keeps_the_old_session(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    source.failure = Denied("the key is not the certificate's")
+    broker.renew_soon()
+    await clock.advance(pacing.ROTATION_SPREAD)
+    assert source.attempts >= 2
+    assert key_served_by(broker) == "ASIAEXAMPLE000000001"
+
+
+async def test_a_session_that_is_over_on_arrival_replaces_nothing(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    source.life = -1
+    broker.renew_soon()
+    await clock.advance(1)
+    assert key_served_by(broker) == "ASIAEXAMPLE000000001"
+    assert broker.last_problem is not None
+    assert broker.last_problem.code == "SessionAlreadyExpired"
+
+
+async def test_a_machine_that_slept_renews_when_it_wakes(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    clock.wall += timedelta(hours=8)
+    assert broker.current() is None
+    await clock.advance(LONGEST_PAUSE)
+    assert key_served_by(broker) == "ASIAEXAMPLE000000002"
+
+
+async def test_a_clock_that_is_set_back_does_not_put_off_the_renewal(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    clock.wall -= timedelta(days=365)
+    await clock.advance(LONGEST_PAUSE)
+    assert source.attempts == 2
+
+
+async def test_an_unforeseen_failure_neither_stops_the_broker_nor_reaches_readiness(
+    broker: Broker, source: ScriptedSource, clock: FakeClock, start: Start
+) -> None:
+    source.failure = ValueError(f"surprise with {SECRET_ACCESS_KEY}")
+    await start()
+    assert broker.last_problem is not None
+    assert "ValueError" in broker.last_problem.sentence
+    assert SECRET_ACCESS_KEY not in broker.last_problem.sentence
+    source.failure = None
+    await clock.advance(3)
+    assert broker.current() is not None
+
+
+async def test_a_failure_is_a_warning_while_something_is_served_and_an_error_when_not(
+    broker: Broker,
+    source: ScriptedSource,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    start: Start,
+) -> None:
+    await start()
+    source.failure = Busy()
+    await clock.advance(HALF_LIFE)
+    await clock.advance(HALF_LIFE + 1)
+    await clock.advance(2 * pacing.LONGEST_BACKOFF)
+    failures = [one for one in caplog.records if one.message == "session renewal failed"]
+    assert (failures[0].levelno, failures[-1].levelno) == (logging.WARNING, logging.ERROR)
+    assert vars(failures[0])["code"] == "Throttled"
+
+
+async def test_a_broker_that_misses_its_turns_is_stuck(
+    broker: Broker, clock: FakeClock, start: Start
+) -> None:
+    await start()
+    await clock.advance(10_000)
+    assert not broker.is_stuck
+    clock.ticks += 10_000  # time passes, and nobody wakes it
+    assert broker.is_stuck

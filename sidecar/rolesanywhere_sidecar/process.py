@@ -1,0 +1,91 @@
+"""``credential-process``: one session, printed as AWS SDKs read it from a process.
+
+The format is that of "Sourcing credentials with an external process" (AWS SDKs and Tools
+reference). Standard output is the credentials or nothing; why there are none is one line on
+standard error. Never caches.
+"""
+
+import asyncio
+import json
+import os
+import random
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar.credentials import Credentials
+from rolesanywhere_sidecar.identities import IdentityFiles
+from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+
+# Before the second and the third attempt, in seconds, before jitter: an SDK waits for us.
+PAUSES: Final = (1.0, 3.0)
+
+
+class SessionSource(Protocol):
+    """Where sessions come from."""
+
+    async def create_session(self) -> Credentials:
+        """A new session. Raises `RolesAnywhereError`."""
+        ...
+
+
+def main(settings: Settings) -> int:
+    """Print a session; the exit code is 0, or 1 when there is none."""
+    try:
+        credentials = asyncio.run(_fetch(settings))
+    except RolesAnywhereError as problem:
+        print(f"rolesanywhere-sidecar: {problem.code}: {problem}", file=sys.stderr)
+        return 1
+    print(document(credentials))
+    return 0
+
+
+def document(credentials: Credentials) -> str:
+    """``credentials`` as one line of JSON, Version 1."""
+    return json.dumps(
+        {
+            "Version": 1,
+            "AccessKeyId": credentials.access_key_id,
+            "SecretAccessKey": credentials.secret_access_key,
+            "SessionToken": credentials.session_token,
+            # Exactly so: several SDKs read neither "+00:00" nor fractions of a second.
+            "Expiration": credentials.expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "AccountId": credentials.account_id,
+        }
+    )
+
+
+async def session_from(
+    source: SessionSource,
+    *,
+    draw: Callable[[], float],
+    pause: Callable[[float], Awaitable[None]],
+) -> Credentials:
+    """A session, asked for again after each failure that time can heal, but no more than thrice.
+
+    ``draw`` gives a number in [0, 1): each pause is at least half its length.
+    """
+    for seconds in PAUSES:
+        try:
+            return await source.create_session()
+        except RolesAnywhereError as problem:
+            if not problem.retryable:
+                raise
+        await pause(seconds * (1 + draw()) / 2)
+    return await source.create_session()
+
+
+async def _fetch(settings: Settings) -> Credentials:
+    source = RolesAnywhere(
+        settings,
+        IdentityFiles.of(settings),
+        now=lambda: datetime.now(UTC),
+        env=os.environ,
+    )
+    try:
+        return await session_from(source, draw=random.random, pause=asyncio.sleep)
+    finally:
+        await source.close()

@@ -32,9 +32,6 @@ DRAIN_SECONDS: Final = 3.0
 # Sent with every response, errors too. No versions, and nothing for a cache to keep.
 _HEADERS: Final = {"Server": "rolesanywhere", "Cache-Control": "no-store"}
 
-# A logger that belongs to no tree, and that no setting can make talk.
-_NO_ACCESS_LOG: Final = logging.Logger("no access log", logging.CRITICAL)
-
 
 class PortUnavailable(RolesAnywhereError):
     """A port cannot be listened on."""
@@ -65,7 +62,7 @@ class _Server(web.Server):
         connection = _Connection(
             self,
             loop=asyncio.get_running_loop(),
-            access_log=_NO_ACCESS_LOG,
+            access_log=None,  # type: ignore[arg-type] # none at all: the annotation forgot it
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=0,
             max_line_size=MAX_LINE,

@@ -1,0 +1,142 @@
+"""The composition root of ``serve``: everything is built here once, joined, and taken down.
+
+Decides nothing about credentials. Listens before there is a session, and whether or not one can
+be had: what is wrong with AWS or with a certificate heals without a restart.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import threading
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar import bearer, listeners, logs
+from rolesanywhere_sidecar.bearer import BearerToken
+from rolesanywhere_sidecar.broker import Broker, SessionSource
+from rolesanywhere_sidecar.clock import Clock, SystemClock
+from rolesanywhere_sidecar.credentials import Credentials
+from rolesanywhere_sidecar.endpoint import ContainerEndpoint
+from rolesanywhere_sidecar.front import FrontDoor
+from rolesanywhere_sidecar.identities import IdentityFiles
+from rolesanywhere_sidecar.imds import Imds, SessionTokens
+from rolesanywhere_sidecar.listeners import Listener
+from rolesanywhere_sidecar.logs import Redaction
+from rolesanywhere_sidecar.probes import Probes
+from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.rotation import RotationWatcher
+
+log = logging.getLogger(__name__)
+
+# Seconds from the signal until the process ends by force: a name that does not resolve, or a
+# volume that hangs, keeps a thread that nobody can interrupt. The kubelet's patience is 30.
+LAST_RESORT_SECONDS: Final = 8.0
+
+
+def main(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code is 0, or 1 when that is impossible."""
+    redaction = Redaction()
+    logs.configure(settings.log_level, redaction=redaction)
+    try:
+        asyncio.run(serve(settings, env=os.environ, redaction=redaction))
+    except RolesAnywhereError as wrong:
+        log.error("cannot serve", extra={"code": wrong.code, "problem": str(wrong)})
+        return 1
+    except Exception:
+        # A bug of ours. Through the log, because Python's own way to stderr redacts nothing.
+        log.critical("crashed", exc_info=True)
+        return 1
+    log.info("stopped")
+    return 0
+
+
+async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redaction) -> None:
+    """Everything, until a signal; ``env`` tells of proxies.
+
+    Raises `bearer.TokenFileUnusable` or `listeners.PortUnavailable`.
+    """
+    stop = _stop_on_signals()
+    clock = SystemClock()
+    files = IdentityFiles.of(settings)
+    service = RolesAnywhere(settings, files, now=clock.now, env=env)
+    broker = Broker(_Discreet(service, redaction), clock=clock, draw=random.random)
+    watcher = RotationWatcher(files, changed=broker.renew_soon, clock=clock)
+    token = _token(settings, redaction)
+    front = FrontDoor(
+        port=settings.port,
+        container=ContainerEndpoint(
+            token=token, current=broker.current, problem=lambda: broker.last_problem
+        ),
+        imds=_imds(broker, role=settings.role_arn.name, clock=clock) if settings.imds else None,
+    )
+    probes = Probes(
+        current=broker.current,
+        problem=lambda: broker.last_problem,
+        background=(broker, watcher),
+    )
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(service.close)
+        for answer, at in (
+            (front.answer, listeners.loopback(settings.port)),
+            (probes.answer, listeners.every_address(settings.probe_port)),
+        ):
+            opened.push_async_callback((await Listener.open(answer, at)).close)
+        log.info("serving", extra={"port": settings.port, "probe_port": settings.probe_port})
+        await _work(broker, watcher, until=stop)
+
+
+class _Discreet:
+    """A source of sessions whose secrets the log is told of before anybody else."""
+
+    def __init__(self, source: SessionSource, redaction: Redaction) -> None:
+        self._source = source
+        self._redaction = redaction
+
+    async def create_session(self) -> Credentials:
+        credentials = await self._source.create_session()
+        self._redaction.learn(credentials.secret_access_key, credentials.session_token)
+        return credentials
+
+
+def _token(settings: Settings, redaction: Redaction) -> BearerToken | None:
+    if settings.token_file is None:
+        return None
+    token = bearer.keep(Path(settings.token_file))
+    redaction.learn(token.reveal())
+    return token
+
+
+def _imds(broker: Broker, *, role: str, clock: Clock) -> Imds:
+    tokens = SessionTokens(key=secrets.token_bytes(32), monotonic=clock.monotonic)
+    return Imds(role=role, tokens=tokens, current=broker.current)
+
+
+async def _work(broker: Broker, watcher: RotationWatcher, *, until: asyncio.Event) -> None:
+    """Both in the background; should either end, which neither may, so does everything."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work.run()) for work in (broker, watcher)]
+        await until.wait()
+        for task in tasks:
+            task.cancel()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+
+    def asked_to(number: signal.Signals) -> None:
+        log.info("stopping", extra={"signal": number.name})
+        last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, args=(0,))
+        last_resort.daemon = True
+        last_resort.start()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to, number)
+    return stop

@@ -130,11 +130,12 @@ def _arn_parameter(name: str, query: Mapping[str, str], body: Mapping[str, objec
     given = [source[name] for source in (query, body) if source.get(name) is not None]
     if not given:
         raise _invalid(f"{name} is required")
-    if len(set(given)) > 1:
-        raise _invalid(f"{name} differs between query and body")
-    if not isinstance(given[0], str):
+    arn = given[0]
+    if not isinstance(arn, str):
         raise _invalid(f"{name} must be a string")
-    return given[0]
+    if given[1:] not in ([], [arn]):
+        raise _invalid(f"{name} differs between query and body")
+    return arn
 
 
 def _duration(value: object) -> int | None:

@@ -15,9 +15,18 @@ from tests.fakes import rolesanywhere, signer
 from tests.fakes.pki import Authority, Identity, KeyKind, PrivateKey
 from tests.fakes.sessions import Session
 from tests.fakes.wire import ServiceError, WireRequest
-from tests.fakes.world import PROFILE_ARN, REGION, ROLE_ARN, TRUST_ANCHOR_ARN, World, small_world
+from tests.fakes.world import (
+    PROFILE_ARN,
+    REGION,
+    ROLE_ARN,
+    TRUST_ANCHOR_ARN,
+    Profile,
+    World,
+    small_world,
+)
 
 NOW: Final = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
+PROFILE: Final = Profile(frozenset({ROLE_ARN}))
 HOST: Final = f"rolesanywhere.{REGION}.amazonaws.com"
 ARNS: Final[Mapping[str, str]] = {
     "profileArn": PROFILE_ARN,
@@ -103,7 +112,6 @@ def trusting(world: World, *anchors: x509.Certificate) -> World:
     return replace(world, trust_anchors={TRUST_ANCHOR_ARN: anchor})
 
 
-def with_profile(world: World, **changes: object) -> World:
-    """``world`` with its profile changed, e.g. ``enabled=False``."""
-    profile = replace(world.profiles[PROFILE_ARN], **changes)  # type: ignore[arg-type]  # by name
+def with_profile(world: World, profile: Profile) -> World:
+    """``world`` with another profile under the same ARN."""
     return replace(world, profiles={PROFILE_ARN: profile})

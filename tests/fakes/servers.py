@@ -125,8 +125,6 @@ def _recorded(
 def _json_refusal(error: ServiceError) -> web.Response:
     response = _json(error.status, {"message": error.message})
     response.headers["X-Amzn-ErrorType"] = error.code
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 

@@ -40,12 +40,11 @@ class WireRequest:
 
 @dataclass(frozen=True, slots=True)
 class ServiceError:
-    """A refusal: HTTP status, the service's error type, its sentence, ``Retry-After`` seconds."""
+    """A refusal: HTTP status, the service's error type, its sentence."""
 
     status: int
     code: str
     message: str
-    retry_after: int | None = None
 
 
 class Refusal(Exception):

@@ -22,7 +22,7 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
 
-_EXPECTED: Final = "Roles Anywhere expects"
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -94,7 +94,7 @@ def read_certificates(pem: bytes, *, where: str) -> tuple[x509.Certificate, ...]
 
     Raises `InvalidIdentity` when there is none or one is damaged.
     """
-    if b"-----BEGIN CERTIFICATE-----" not in pem:
+    if _BEGIN not in pem:
         raise InvalidIdentity(
             f"{where} holds no PEM certificate",
             hint="expected -----BEGIN CERTIFICATE-----; convert DER or PKCS#12 with openssl",
@@ -103,12 +103,16 @@ def read_certificates(pem: bytes, *, where: str) -> tuple[x509.Certificate, ...]
         found = tuple(x509.load_pem_x509_certificates(pem))
         for certificate in found:  # parsed lazily: what is damaged shall show here
             _ = (certificate.subject, certificate.issuer, certificate.version)
-        return found
     except (ValueError, x509.InvalidVersion):
+        found = ()
+    # A certificate without its END line is none to the parser: a file that is still being written
+    # would lose its intermediates without a word.
+    if len(found) != pem.count(_BEGIN):
         raise InvalidIdentity(
             f"{where} holds a certificate that cannot be read",
             hint="each must be complete, from its BEGIN line to its END line",
-        ) from None
+        )
+    return found
 
 
 def assemble(

@@ -17,7 +17,8 @@ def etcd(binaries: Binaries, folder: Path) -> CommandLine:
     return [
         binaries.etcd,
         f"--data-dir={folder / 'etcd'}",
-        # Sockets in our own folder: no port to lose to another run, and no other user comes near.
+        # Sockets in our own folder (etcd 3.5 or newer): no port to lose to another run, and no
+        # other user comes near.
         f"--listen-client-urls={_etcd_url(folder)}",
         f"--listen-peer-urls=unix://{folder}/etcd-peer.sock",
         # A socket may not be advertised; nobody asks, for the API server is told where it is.

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,10 +30,14 @@ spec:
 
 
 @pytest.fixture
-def temporary_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a control plane that the test starts puts its own folder."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+def temporary_folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a control plane that the test starts puts its own folder.
+
+    Not pytest's: its names are so long that a socket's path may not fit in 107 bytes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
 
 
 def test_the_server_is_the_kubernetes_that_was_asked_for(

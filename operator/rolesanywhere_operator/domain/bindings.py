@@ -162,9 +162,13 @@ def _settings(spec: Mapping[str, Any]) -> Settings:
     }
     env = {variable(name): text for name, text in (given | fixed).items()}
     try:
-        return Settings.from_env(env, called=lambda name: _FIELDS.get(name, name))
+        return Settings.from_env(env, called=_called)
     except InvalidSettings as wrong:
         raise InvalidBinding(wrong.mistakes) from wrong
+
+
+def _called(name: str) -> str:
+    return _FIELDS.get(name, f"the sidecar's {name.replace('_', ' ')}")
 
 
 def _session_name(template: object) -> str | None:

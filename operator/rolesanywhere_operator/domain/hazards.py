@@ -1,0 +1,158 @@
+"""What makes it unsafe, or impossible, to put a sidecar into a pod.
+
+Never looks at annotations: what the pod's author wants is `selection`'s to know.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+
+from rolesanywhere_contract.names import (
+    IDENTITY_VOLUME,
+    SIDECAR_CONTAINER,
+    TOKEN_DIRECTORY,
+    TOKEN_VOLUME,
+)
+from rolesanywhere_operator.domain import manifests, marks, pods
+from rolesanywhere_operator.domain.bindings import Binding
+from rolesanywhere_operator.domain.decisions import Reason, Refuse
+from rolesanywhere_operator.domain.pods import Json
+
+
+def of_pod(pod: Json) -> Refuse | None:
+    """What no binding could allow."""
+    spec = pods.spec(pod)
+    if spec.get("hostNetwork") is True:
+        return Refuse(
+            Reason.HOST_NETWORK,
+            "the pod has hostNetwork, so every process of the node could reach its credentials;"
+            " run it without hostNetwork",
+        )
+    if (spec.get("os") or {}).get("name") == "windows":
+        return Refuse(
+            Reason.WINDOWS,
+            "the pod is for Windows, and the sidecar for Linux alone; run it on Linux",
+        )
+    return None
+
+
+def of_pod_with(pod: Json, binding: Binding) -> Refuse | None:
+    """What stands between this pod and this binding."""
+    checks = (
+        _shared_processes(pod, binding),
+        _taken_port(pod, binding),
+        *_taken_names(pod),
+        _other_binding(pod, binding),
+    )
+    found = next((refusal for refusal in checks if refusal is not None), None)
+    return found and replace(found, binding=binding.name)
+
+
+def is_injected(pod: Json) -> bool:
+    """Whether the pod carries our mark, and a sidecar as we make them.
+
+    Judged by its shape too, because anybody can write an annotation. Not by its image: other
+    webhooks rewrite images to point at mirrors.
+    """
+    sidecars = [one for one in pods.init_containers(pod) if one.get("name") == SIDECAR_CONTAINER]
+    return marks.read(pod) is not None and len(sidecars) == 1 and _is_our_make(sidecars[0])
+
+
+def _is_our_make(container: Json) -> bool:
+    mounted = {mount.get("name"): mount.get("mountPath") for mount in pods.mounts(container)}
+    return (
+        container.get("restartPolicy") == "Always"
+        and container.get("args") == manifests.SIDECAR_ARGS
+        and mounted.get(TOKEN_VOLUME) == TOKEN_DIRECTORY
+        and IDENTITY_VOLUME in mounted
+    )
+
+
+def _shared_processes(pod: Json, binding: Binding) -> Refuse | None:
+    if binding.allow_shared_process_namespace:
+        return None
+    spec = pods.spec(pod)
+    shared = [name for name in ("shareProcessNamespace", "hostPID") if spec.get(name) is True]
+    if not shared:
+        return None
+    return Refuse(
+        Reason.SHARED_PROCESS_NAMESPACE,
+        f"the pod has {shared[0]}, so other containers could read the sidecar's key through /proc;"
+        f" remove it, or set spec.allowSharedProcessNamespace in binding {binding.name}",
+    )
+
+
+def _taken_port(pod: Json, binding: Binding) -> Refuse | None:
+    ours = {binding.settings.port: "credentials", binding.settings.probe_port: "probes"}
+    for container in pods.every_container(pod):
+        if container.get("name") == SIDECAR_CONTAINER:
+            continue
+        for port in container.get("ports") or ():
+            number = port.get("containerPort")
+            if number in ours and port.get("protocol") in (None, "TCP"):
+                way_out = (
+                    f"set spec.sidecar.port in binding {binding.name}"
+                    if number == binding.settings.port
+                    else "use another port in the container"
+                )
+                return Refuse(
+                    Reason.PORT_TAKEN,
+                    f"container {container.get('name')} has port {number}, which the sidecar needs"
+                    f" for {ours[number]}; {way_out}",
+                )
+    return None
+
+
+def _other_binding(pod: Json, binding: Binding) -> Refuse | None:
+    mark = marks.read(pod)
+    if mark is None or not is_injected(pod) or mark.binding == binding.name:
+        return None
+    return Refuse(
+        Reason.INJECTED_FOR_ANOTHER,
+        f"the pod was made from one that was injected for binding {mark.binding}, and is now to be"
+        f" served by {binding.name}; create it from its original manifest, without what injection"
+        " added",
+    )
+
+
+def _taken_names(pod: Json) -> Iterator[Refuse]:
+    ours = is_injected(pod)
+    for what in chain(_strange_containers(pod, ours=ours), _strange_mounts(pod, ours=ours)):
+        yield Refuse(
+            Reason.NAME_TAKEN, f"{what}, which is reserved for the sidecar; choose another"
+        )
+    if ours:
+        return
+    for volume in pods.volumes(pod):
+        if volume.get("name") in (IDENTITY_VOLUME, TOKEN_VOLUME):
+            yield Refuse(
+                Reason.NAME_TAKEN,
+                f"the pod has a volume {volume['name']}, which is reserved for the sidecar;"
+                " choose another name",
+            )
+
+
+def _strange_containers(pod: Json, *, ours: bool) -> Iterator[str]:
+    init = () if ours else pods.init_containers(pod)
+    for container in (*init, *pods.containers(pod)):
+        if container.get("name") == SIDECAR_CONTAINER:
+            yield f"the pod has a container {SIDECAR_CONTAINER} of its own"
+
+
+def _strange_mounts(pod: Json, *, ours: bool) -> Iterator[str]:
+    for container in pods.every_container(pod):
+        if container.get("name") != SIDECAR_CONTAINER:
+            for mount in _strange(pods.mounts(container), ours=ours):
+                yield f"container {container.get('name')} mounts {mount}"
+
+
+def _strange(mounts: Iterable[Json], *, ours: bool) -> Iterator[str]:
+    """What a container may not mount: the key at all, the token but as we mount it ourselves."""
+    for mount in mounts:
+        name, path = mount.get("name"), str(mount.get("mountPath")).rstrip("/")
+        if name == IDENTITY_VOLUME:
+            yield f"volume {IDENTITY_VOLUME}"
+        elif name == TOKEN_VOLUME or path == TOKEN_DIRECTORY:
+            as_ours = ours and name == TOKEN_VOLUME and mount.get("readOnly") is True
+            if not as_ours:
+                yield f"volume {name} at {path}"

@@ -1,0 +1,160 @@
+"""From a pod and a decision to JSON patch operations (RFC 6902) on the pod as it was sent.
+
+Adds only what is missing, so doing it twice does it once. Never rebuilds an object that is not
+ours: whatever this version does not know of stays as it is, to the byte.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from rolesanywhere_contract.names import (
+    BINDING_LABEL,
+    INJECTED_ANNOTATION,
+    TOKEN_VOLUME,
+)
+from rolesanywhere_operator.domain import hazards, manifests, marks, pods
+from rolesanywhere_operator.domain.bindings import Binding
+from rolesanywhere_operator.domain.decisions import Inject
+from rolesanywhere_operator.domain.marks import Mark
+from rolesanywhere_operator.domain.pods import Json
+
+Operation = dict[str, Any]
+
+# A container that sets one of these has its own way to credentials.
+_OWN_CREDENTIALS: Final = frozenset(
+    {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    }
+)
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_NO_PROXIES: Final = ("NO_PROXY", "no_proxy")
+_DIRECT: Final = ("127.0.0.1", "localhost")
+
+
+def inject(pod: Json, decision: Inject, *, default_image: str) -> list[Operation]:
+    """The operations that make ``pod`` the pod it should be; none when it is that already."""
+    binding = decision.binding
+    image = binding.sidecar_image or default_image
+    operations = [
+        *_container_operations(pod, decision),
+        *_volume_operations(pod, binding),
+        *_mark_operations(pod, decision, image=image),
+    ]
+    # Last, because it moves the init containers that the operations above point at.
+    if not hazards.is_injected(pod):
+        first = manifests.sidecar(binding, image)
+        operations += _insert(pods.spec(pod), "/spec", "initContainers", [first], at="0")
+    return operations
+
+
+def _container_operations(pod: Json, decision: Inject) -> Iterator[Operation]:
+    for kind in ("initContainers", "containers"):
+        for index, container in enumerate(pods.spec(pod).get(kind) or ()):
+            if container.get("name") in decision.containers:
+                path = f"/spec/{kind}/{index}"
+                yield from _environment_operations(container, path, decision.binding)
+                yield from _mount_operations(container, path)
+
+
+def _environment_operations(container: Json, path: str, binding: Binding) -> Iterator[Operation]:
+    present = {str(variable.get("name")): variable for variable in pods.environment(container)}
+    missing = {
+        name: value
+        for name, value in _variables(container, present, binding).items()
+        if name not in present
+    }
+    for index, variable in enumerate(pods.environment(container)):
+        if value := _extended(variable, present):
+            yield {"op": "replace", "path": f"{path}/env/{index}/value", "value": value}
+    added = [{"name": name, "value": value} for name, value in missing.items()]
+    yield from _insert(container, path, "env", added)
+
+
+def _variables(container: Json, present: Mapping[str, Json], binding: Binding) -> dict[str, str]:
+    wanted = manifests.imds(binding)
+    if not _OWN_CREDENTIALS & present.keys():
+        wanted |= manifests.container_credentials(binding)
+    region = manifests.region(binding)
+    if not region.keys() & present.keys() and not _may_come_from_elsewhere(container, region):
+        wanted |= region
+    if _has_proxy(present) and not any(name in present for name in _NO_PROXIES):
+        wanted |= dict.fromkeys(_NO_PROXIES, ",".join(_DIRECT))
+    return wanted
+
+
+def _may_come_from_elsewhere(container: Json, names: Mapping[str, str]) -> bool:
+    """Whether an ``envFrom`` could set one of ``names``; what it holds is not ours to read."""
+    prefixes = [str(source.get("prefix") or "") for source in container.get("envFrom") or ()]
+    return any(name.startswith(prefix) for name in names for prefix in prefixes)
+
+
+def _has_proxy(present: Mapping[str, Json]) -> bool:
+    return any(name in present or name.lower() in present for name in _PROXIES)
+
+
+def _extended(variable: Json, present: Mapping[str, Json]) -> str | None:
+    """The value of a NO_PROXY that must also name us; None where nothing needs to change."""
+    value = variable.get("value")
+    if variable.get("name") not in _NO_PROXIES or not _has_proxy(present):
+        return None
+    if not isinstance(value, str) or value.strip() == "*":
+        return None
+    listed = [entry.strip() for entry in value.split(",") if entry.strip()]
+    missing = [host for host in _DIRECT if host not in listed]
+    return ",".join([*([value] if value else []), *missing]) if missing else None
+
+
+def _mount_operations(container: Json, path: str) -> list[Operation]:
+    if any(mount.get("name") == TOKEN_VOLUME for mount in pods.mounts(container)):
+        return []
+    return _insert(container, path, "volumeMounts", [manifests.token_mount()])
+
+
+def _volume_operations(pod: Json, binding: Binding) -> list[Operation]:
+    there = {volume.get("name") for volume in pods.volumes(pod)}
+    missing = [volume for volume in manifests.volumes(binding) if volume["name"] not in there]
+    return _insert(pods.spec(pod), "/spec", "volumes", missing)
+
+
+def _mark_operations(pod: Json, decision: Inject, *, image: str) -> Iterator[Operation]:
+    binding = decision.binding
+    fresh = Mark(
+        binding=binding.name,
+        generation=binding.generation,
+        image=image,
+        containers=decision.containers,
+    )
+    # The sidecar of an earlier injection stays as it is, and so does what is said of it.
+    earlier = marks.read(pod) if hazards.is_injected(pod) else None
+    mark = replace(earlier or fresh, containers=decision.containers)
+    yield from _put(pod, "labels", BINDING_LABEL, mark.binding)
+    yield from _put(pod, "annotations", INJECTED_ANNOTATION, str(mark))
+
+
+def _put(pod: Json, field: str, key: str, value: str) -> Iterator[Operation]:
+    """Set one key of the pod's labels or annotations."""
+    there = pods.metadata(pod).get(field)
+    if not there:
+        yield {"op": "add", "path": f"/metadata/{field}", "value": {key: value}}
+    elif there.get(key) != value:
+        yield {"op": "add", "path": f"/metadata/{field}/{_escaped(key)}", "value": value}
+
+
+def _insert(
+    parent: Json, path: str, field: str, items: list[dict[str, Any]], *, at: str = "-"
+) -> list[Operation]:
+    """Add ``items`` to a list of ``parent``, which may be absent or null."""
+    if not items:
+        return []
+    if not parent.get(field):
+        return [{"op": "add", "path": f"{path}/{field}", "value": items}]
+    return [{"op": "add", "path": f"{path}/{field}/{at}", "value": item} for item in items]
+
+
+def _escaped(key: str) -> str:
+    """``key`` as one step of a JSON pointer (RFC 6901, section 3)."""
+    return key.replace("~", "~0").replace("/", "~1")

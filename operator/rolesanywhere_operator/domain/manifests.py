@@ -1,0 +1,175 @@
+"""What a pod is given: sidecar, volumes and variables, as the dictionaries that Kubernetes reads.
+
+Never looks at a pod: where these pieces go, and whether they are there, is `injection`'s to know.
+"""
+
+from typing import Any, Final
+
+from rolesanywhere_contract.names import (
+    CREDENTIALS_PATH,
+    IDENTITY_DIRECTORY,
+    IDENTITY_VOLUME,
+    LIVENESS_PATH,
+    READINESS_PATH,
+    SIDECAR_CONTAINER,
+    TOKEN_DIRECTORY,
+    TOKEN_PATH,
+    TOKEN_VOLUME,
+)
+from rolesanywhere_contract.settings import variable
+from rolesanywhere_operator.domain.bindings import (
+    CERTIFICATE_FILE,
+    PRIVATE_KEY_FILE,
+    Binding,
+    SecretIdentity,
+)
+
+Json = dict[str, Any]
+
+# The image's entry point is the sidecar's program.
+SIDECAR_ARGS: Final = ["serve"]
+# Not the application's user, so that the application cannot read our files or memory.
+SIDECAR_USER: Final = 65532
+
+# The pod waits this long, a second a step, for its first session. The sidecar retries on its own,
+# with back-off; a restart would only forget that, so it comes late, to end a true hang.
+STARTUP_PATIENCE_SECONDS: Final = 300
+
+# What a Python process with TLS needs; no CPU limit, because a throttled renewal is a late one.
+SIDECAR_RESOURCES: Final[Json] = {
+    "requests": {"cpu": "10m", "memory": "64Mi"},
+    "limits": {"memory": "128Mi"},
+}
+
+# How a role session name's words are spelt in the sidecar's environment.
+_WORDS: Final = {
+    "namespace": ("POD_NAMESPACE", "metadata.namespace"),
+    "pod": ("POD_NAME", "metadata.name"),
+    "serviceAccount": ("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+}
+
+
+def sidecar(binding: Binding, image: str) -> Json:
+    """The container that serves credentials: a native sidecar (restartPolicy Always)."""
+    probe_port = binding.settings.probe_port
+    return {
+        "name": SIDECAR_CONTAINER,
+        "image": image,
+        "args": list(SIDECAR_ARGS),
+        "restartPolicy": "Always",
+        "env": _sidecar_environment(binding),
+        "resources": dict(binding.sidecar_resources or SIDECAR_RESOURCES),
+        # Holds back the containers that follow until credentials are at hand. There is no
+        # readinessProbe on purpose: the pod must not leave its Services when AWS has an outage.
+        "startupProbe": {
+            "httpGet": {"path": READINESS_PATH, "port": probe_port},
+            "periodSeconds": 1,
+            "failureThreshold": STARTUP_PATIENCE_SECONDS,
+        },
+        # Whether the process still turns, whatever AWS says: a restart cures nothing else.
+        "livenessProbe": {
+            "httpGet": {"path": LIVENESS_PATH, "port": probe_port},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
+        "securityContext": _security_context(),
+        "volumeMounts": [
+            {"name": IDENTITY_VOLUME, "mountPath": IDENTITY_DIRECTORY, "readOnly": True},
+            {"name": TOKEN_VOLUME, "mountPath": TOKEN_DIRECTORY},
+        ],
+    }
+
+
+def volumes(binding: Binding) -> list[Json]:
+    """The identity, for the sidecar alone, and the token, in memory."""
+    return [
+        {"name": IDENTITY_VOLUME, **_identity_source(binding)},
+        {"name": TOKEN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "64Ki"}},
+    ]
+
+
+def token_mount() -> Json:
+    """How a chosen container mounts the token."""
+    return {"name": TOKEN_VOLUME, "mountPath": TOKEN_DIRECTORY, "readOnly": True}
+
+
+def container_credentials(binding: Binding) -> dict[str, str]:
+    """Where an SDK finds the sidecar, and what it shows there.
+
+    One without the other is worse than neither: the token would go to somebody else's endpoint.
+    """
+    return {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": (
+            f"http://127.0.0.1:{binding.settings.port}{CREDENTIALS_PATH}"
+        ),
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": TOKEN_PATH,
+    }
+
+
+def imds(binding: Binding) -> dict[str, str]:
+    """Where an SDK looks for IMDS, or that it must not look for the node's."""
+    if not binding.settings.imds:
+        return {"AWS_EC2_METADATA_DISABLED": "true"}
+    # AWS CLI v2 before 2.28.3 needs the slash at the end (aws/aws-cli#9281).
+    return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{binding.settings.port}/"}
+
+
+def region(binding: Binding) -> dict[str, str]:
+    """The region of the session; SDKs read the one or the other."""
+    return dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), binding.settings.signing_region)
+
+
+def _sidecar_environment(binding: Binding) -> list[Json]:
+    settings = [
+        {"name": name, "value": _literal(value)}
+        for name, value in binding.settings.to_env().items()
+    ]
+    template = binding.role_session_name
+    if template is None:
+        return settings
+    # $(NAME) expands only what stands before it (Kubernetes, "dependent environment variables").
+    used = {word: spelling for word, spelling in _WORDS.items() if f"{{{word}}}" in template}
+    for word, (name, _) in used.items():
+        template = template.replace(f"{{{word}}}", f"$({name})")
+    fields = [
+        {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+        for name, path in used.values()
+    ]
+    return [*fields, *settings, {"name": variable("role_session_name"), "value": template}]
+
+
+def _literal(value: str) -> str:
+    """``value`` such that Kubernetes expands nothing in it; a role's path may hold ``$(``."""
+    return value.replace("$", "$$")
+
+
+def _identity_source(binding: Binding) -> Json:
+    identity = binding.identity
+    if not isinstance(identity, SecretIdentity):
+        raise TypeError(f"identity {identity} has no volume in this version")
+    return {
+        "secret": {
+            "secretName": identity.name,
+            # A Secret's files belong to root, and without an fsGroup, which is the pod's to set,
+            # nothing but the mode lets our user read them. Nobody else mounts this volume.
+            "defaultMode": 0o444,
+            "items": [
+                {"key": identity.certificate_key, "path": CERTIFICATE_FILE},
+                {"key": identity.private_key_key, "path": PRIVATE_KEY_FILE},
+            ],
+        }
+    }
+
+
+def _security_context() -> Json:
+    """What Pod Security "restricted" asks for, whatever the pod itself says."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": SIDECAR_USER,
+        "runAsGroup": SIDECAR_USER,
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }

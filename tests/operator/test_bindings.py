@@ -1,0 +1,62 @@
+"""Bindings, parsed once."""
+
+import pytest
+
+from rolesanywhere_contract.settings import Settings
+from rolesanywhere_operator.domain import bindings
+from rolesanywhere_operator.domain.bindings import InvalidBinding
+from tests.operator.builders import ROLE, Json, a_binding, a_raw_binding
+
+
+def test_every_mistake_is_named_at_once_by_its_field() -> None:
+    raw = a_raw_binding(
+        roleArn="oops",
+        durationSeconds=60,
+        roleSessionName="{node}",
+        podSelector={"matchExpressions": [{"key": "app", "operator": "In"}]},
+        identity={},
+        sidecar={"port": 9912},
+    )
+    with pytest.raises(InvalidBinding) as caught:
+        bindings.parse(raw)
+    for field in (
+        "spec.roleArn", "spec.durationSeconds", "spec.roleSessionName",
+        "spec.podSelector.matchExpressions", "spec.identity", "spec.sidecar.port",
+    ):  # fmt: skip
+        assert field in str(caught.value)
+    assert len(caught.value.mistakes) == 6
+
+
+def test_a_binding_of_nothing_is_invalid_and_not_a_crash() -> None:
+    nothings: list[Json] = [{}, {"spec": None}, {"spec": []}, {"spec": {"identity": 3}}]
+    for raw in nothings:
+        with pytest.raises(InvalidBinding, match=r"spec\.trustAnchorArn"):
+            bindings.parse(raw)
+
+
+def test_what_the_sidecar_is_told_survives_its_environment() -> None:
+    settings = a_binding(imds=False, durationSeconds=900, region="eu-central-1").settings
+    assert Settings.from_env(settings.to_env()) == settings
+    assert (str(settings.role_arn), settings.imds) == (ROLE, False)
+
+
+def test_absent_and_empty_are_the_same() -> None:
+    assert a_binding(region="", endpoint="", roleSessionName="", podSelector={}) == a_binding()
+
+
+@pytest.mark.parametrize("kind", ["certManager", "csi", "podCertificate", "pkcs11"])
+def test_a_kind_of_identity_not_served_yet_is_said_in_one_sentence(kind: str) -> None:
+    problem = bindings.unsupported(a_binding(identity={kind: {}}))
+    assert problem is not None
+    assert problem.code == "UnsupportedIdentity"
+    assert problem.problem == f"identity.{kind} is not supported by this version"
+
+
+def test_a_secret_is_served() -> None:
+    assert bindings.unsupported(a_binding()) is None
+    assert str(a_binding().identity) == "secret/reports-tls"
+
+
+def test_two_kinds_of_identity_are_named() -> None:
+    with pytest.raises(InvalidBinding, match=r"got secret, csi, expected exactly one"):
+        a_binding(identity={"csi": {}, "secret": {"name": "x"}})

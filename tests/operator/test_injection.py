@@ -1,0 +1,204 @@
+"""Injection, for any pod: judged by jsonpatch, which is not ours."""
+
+import copy
+import json
+from typing import Any
+
+import jsonpatch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rolesanywhere_operator.domain import injection, manifests, selection
+from rolesanywhere_operator.domain.bindings import Binding
+from rolesanywhere_operator.domain.decisions import Inject, Leave, Refuse
+from tests.operator.builders import IMAGE, a_binding, a_container, a_pod
+
+OURS_IN_A_CONTAINER = {
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "NO_PROXY",
+    "no_proxy",
+}
+
+names = st.sampled_from(["app", "worker", "proxy", "setup", "logs", "mesh"])
+variables = st.builds(
+    lambda name, value: {"name": name, "value": value},
+    st.sampled_from([*sorted(OURS_IN_A_CONTAINER), "MODE", "HTTPS_PROXY", "http_proxy"]),
+    st.sampled_from(["", "x", "*", "10.0.0.0/8,localhost"]),
+)
+strange = st.dictionaries(
+    st.sampled_from(["tomorrow", "lifecycle", "~/odd"]),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+        max_leaves=4,
+    ),
+    max_size=2,
+)
+
+
+def nullable(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+@st.composite
+def containers(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    mount = {"name": "data", "mountPath": "/data"}
+    fields: dict[str, st.SearchStrategy[Any]] = {
+        "env": nullable(st.lists(variables, max_size=4, unique_by=lambda one: one["name"])),
+        "volumeMounts": nullable(st.just([mount]) | st.just([])),
+        "envFrom": nullable(st.just([{"configMapRef": {"name": "site"}}])),
+        "restartPolicy": st.just("Always"),
+    }
+    chosen = {key: draw(value) for key, value in fields.items() if draw(st.booleans())}
+    return {"name": name, "image": "registry.example/x:1", **draw(strange), **chosen}
+
+
+@st.composite
+def asking_pods(draw: st.DrawFn) -> dict[str, Any]:
+    drawn = draw(st.lists(names, min_size=1, max_size=5, unique=True))
+    split = draw(st.integers(min_value=1, max_value=len(drawn)))
+    spec: dict[str, Any] = {"containers": [draw(containers(name)) for name in drawn[:split]]}
+    init = [draw(containers(name)) for name in drawn[split:]]
+    if init or draw(st.booleans()):
+        spec["initContainers"] = init or draw(st.sampled_from([None, []]))
+    if draw(st.booleans()):
+        spec["volumes"] = draw(nullable(st.just([{"name": "data", "emptyDir": {}}])))
+    metadata: dict[str, Any] = {
+        "generateName": "x-",
+        "annotations": {"rolesanywhere.dev/inject": "true"},
+    }
+    if draw(st.booleans()):
+        metadata["labels"] = draw(nullable(st.dictionaries(names, names)))
+    return {"metadata": metadata, "spec": spec | draw(strange), **draw(strange)}
+
+
+served_bindings = st.sampled_from(
+    [a_binding(), a_binding(imds=False), a_binding(roleSessionName="{pod}", sidecar={"port": 9000})]
+)
+
+
+def injected(pod: Any, binding: Binding) -> Any:
+    decision = selection.decide(pod, "team-a", {binding.name: binding})
+    assert isinstance(decision, Inject)
+    before = copy.deepcopy(pod)
+    operations = injection.inject(pod, decision, default_image=IMAGE)
+    assert pod == before, "the pod that was sent is not ours to change"
+    return jsonpatch.apply_patch(pod, operations)
+
+
+def without_ours(container: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:
+    """``container`` with what injection may add taken away again."""
+    left = dict(container)
+    kept = {one["name"] for one in original.get("env") or ()}
+    restored = [
+        next((o for o in original.get("env") or () if o["name"] == one["name"]), one)
+        if one["name"] in ("NO_PROXY", "no_proxy")
+        else one
+        for one in left.get("env") or ()
+        if one["name"] in kept or one["name"] not in OURS_IN_A_CONTAINER
+    ]
+    mounts = [m for m in left.get("volumeMounts") or () if m["name"] != "rolesanywhere-token"]
+    for field, value in (("env", restored), ("volumeMounts", mounts)):
+        left.pop(field, None)
+        if value or field in original:
+            left[field] = value or original[field]
+    return left
+
+
+@given(asking_pods(), served_bindings)
+def test_injecting_twice_changes_nothing_more(pod: dict[str, Any], binding: Binding) -> None:
+    once = injected(pod, binding)
+    assert injected(once, binding) == once
+
+
+@given(asking_pods(), served_bindings)
+def test_what_is_not_ours_stays_as_it_was_to_the_byte(
+    pod: dict[str, Any], binding: Binding
+) -> None:
+    after = injected(pod, binding)
+    spec, was = dict(after["spec"]), pod["spec"]
+    assert spec["initContainers"].pop(0)["name"] == "rolesanywhere-sidecar"
+    spec["volumes"] = [v for v in spec["volumes"] if not v["name"].startswith("rolesanywhere-")]
+    for kind in ("containers", "initContainers"):
+        pairs = zip(spec[kind], was.get(kind) or [], strict=True)
+        spec[kind] = [without_ours(container, original) for container, original in pairs]
+    for field in ("initContainers", "volumes"):
+        if not was.get(field):
+            assert spec.pop(field) == []
+            spec |= {field: was[field]} if field in was else {}
+    assert json.dumps(spec, sort_keys=True) == json.dumps(was, sort_keys=True)
+    del after["metadata"]["annotations"]["rolesanywhere.dev/injected"]
+    del after["metadata"]["labels"]["rolesanywhere.dev/binding"]
+    if not pod["metadata"].get("labels"):
+        assert after["metadata"].pop("labels") == {}
+        after["metadata"] |= {k: v for k, v in pod["metadata"].items() if k == "labels"}
+    assert after | {"spec": was} == pod
+
+
+@given(asking_pods(), served_bindings)
+def test_no_variable_that_the_user_set_is_overwritten(
+    pod: dict[str, Any], binding: Binding
+) -> None:
+    after = injected(pod, binding)
+    for kind in ("containers", "initContainers"):
+        new = {container["name"]: container for container in after["spec"].get(kind) or ()}
+        for container in pod["spec"].get(kind) or ():
+            set_now = [one["name"] for one in new[container["name"]].get("env") or ()]
+            assert len(set_now) == len(set(set_now))
+            for one in container.get("env") or ():
+                if one["name"] not in ("NO_PROXY", "no_proxy"):
+                    assert one in new[container["name"]]["env"]
+
+
+@given(asking_pods(), st.lists(served_bindings, max_size=3), st.booleans())
+def test_every_pod_gets_exactly_one_decision_with_one_reason(
+    pod: dict[str, Any], bindings: list[Binding], shared: bool
+) -> None:
+    pod["spec"]["shareProcessNamespace"] = shared
+    by_name = {binding.name: binding for binding in bindings}
+    decision = selection.decide(pod, "team-a", by_name)
+    assert isinstance(decision, Inject | Leave | Refuse)
+    assert decision.reason in type(decision.reason)
+
+
+def test_containers_not_chosen_get_nothing() -> None:
+    pod = a_pod(
+        a_container("app"),
+        a_container("logs"),
+        annotations={"rolesanywhere.dev/containers": "app"},
+    )
+    app, logs = injected(pod, a_binding())["spec"]["containers"]
+    assert logs == a_container("logs")
+    assert app != a_container("app")
+
+
+def test_the_key_is_mounted_into_the_sidecar_alone() -> None:
+    pod = injected(a_pod(initContainers=[a_container("setup")]), a_binding())
+    everyone = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+    mounting = [
+        container["name"]
+        for container in everyone
+        if any(mount["name"] == "rolesanywhere-identity" for mount in container["volumeMounts"])
+    ]
+    assert mounting == ["rolesanywhere-sidecar"]
+
+
+def test_kubernetes_expands_nothing_in_what_a_binding_says() -> None:
+    binding = a_binding(roleArn="arn:aws:iam::111122223333:role/$(HOME)/reports")
+    env = {one["name"]: one["value"] for one in manifests.sidecar(binding, IMAGE)["env"]}
+    assert env["ROLESANYWHERE_ROLE_ARN"] == "arn:aws:iam::111122223333:role/$$(HOME)/reports"
+
+
+def test_the_pods_name_stands_before_the_session_name_that_needs_it() -> None:
+    binding = a_binding(roleSessionName="{namespace}.{pod}-{serviceAccount}")
+    env = manifests.sidecar(binding, IMAGE)["env"]
+    assert [one["name"] for one in env[:3]] == ["POD_NAMESPACE", "POD_NAME", "POD_SERVICE_ACCOUNT"]
+    assert env[-1] == {
+        "name": "ROLESANYWHERE_ROLE_SESSION_NAME",
+        "value": "$(POD_NAMESPACE).$(POD_NAME)-$(POD_SERVICE_ACCOUNT)",
+    }

@@ -1,0 +1,115 @@
+"""Which binding serves a pod: what the golden folders do not say."""
+
+import pytest
+
+from rolesanywhere_operator.domain import selection
+from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding, Requirement
+from rolesanywhere_operator.domain.decisions import Inject, Leave, Reason, Refuse
+from tests.operator.builders import a_binding, a_container, a_pod
+
+BROKEN = InvalidBinding(("spec.roleArn: is wrong",))
+
+
+def by_name(*bindings: Binding) -> selection.Bindings:
+    return {binding.name: binding for binding in bindings}
+
+
+def test_a_pod_that_does_not_ask_is_left_alone_whatever_else_it_says() -> None:
+    pod = a_pod(inject=None, annotations={"rolesanywhere.dev/containers": ",,"}, hostNetwork=True)
+    assert selection.decide(pod, "team-a", {}) == Leave(Reason.NOT_ASKED)
+
+
+def test_a_pod_that_opts_out_is_left_alone() -> None:
+    assert selection.decide(a_pod(inject="false"), "team-a", {}) == Leave(Reason.OPTED_OUT)
+
+
+@pytest.mark.parametrize("text", ["True", "TRUE", "1", "yes", "", " true", "on"])
+def test_only_true_and_false_are_booleans(text: str) -> None:
+    decision = selection.decide(a_pod(inject=text), "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.MALFORMED_ANNOTATION
+
+
+def test_an_annotation_cannot_reach_into_another_namespace() -> None:
+    pod = a_pod(annotations={"rolesanywhere.dev/binding": "team-b/reports"})
+    decision = selection.decide(pod, "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.BINDING_NOT_FOUND
+
+
+def test_naming_and_asking_at_once_is_naming() -> None:
+    pod = a_pod(inject="true", annotations={"rolesanywhere.dev/binding": "web"})
+    decision = selection.decide(pod, "team-a", by_name(a_binding("web"), a_binding("reports")))
+    assert isinstance(decision, Inject)
+    assert (decision.reason, decision.binding.name) == (Reason.BINDING_NAMED, "web")
+
+
+def test_a_broken_binding_next_door_does_not_stop_a_pod() -> None:
+    bindings: selection.Bindings = {"reports": a_binding(), "broken": BROKEN}
+    decision = selection.decide(a_pod(), "team-a", bindings)
+    assert isinstance(decision, Inject)
+    assert decision.binding.name == "reports"
+
+
+def test_a_binding_of_a_kind_not_served_yet_still_counts_as_a_match() -> None:
+    other = a_binding("other", identity={"csi": {"driver": "csi.example"}})
+    decision = selection.decide(a_pod(), "team-a", by_name(a_binding(), other))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.SEVERAL_BINDINGS_MATCH
+
+
+def test_a_pod_without_a_service_account_runs_as_default() -> None:
+    bindings = by_name(a_binding(serviceAccountNames=["default"]))
+    assert isinstance(selection.decide(a_pod(), "team-a", bindings), Inject)
+
+
+def test_the_old_spelling_of_the_service_account_counts_too() -> None:
+    bindings = by_name(a_binding(serviceAccountNames=["reports"]))
+    assert isinstance(selection.decide(a_pod(serviceAccount="reports"), "team-a", bindings), Inject)
+
+
+def test_the_nodes_processes_are_a_shared_process_namespace_too() -> None:
+    decision = selection.decide(a_pod(hostPID=True), "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.SHARED_PROCESS_NAMESPACE
+    assert "hostPID" in decision.sentence
+
+
+def test_a_binding_on_another_port_leaves_the_usual_one_to_the_app() -> None:
+    pod = a_pod(a_container(ports=[{"containerPort": 9911}]))
+    decision = selection.decide(pod, "team-a", by_name(a_binding(sidecar={"port": 9000})))
+    assert isinstance(decision, Inject)
+
+
+def test_windows_is_refused() -> None:
+    decision = selection.decide(a_pod(os={"name": "windows"}), "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.WINDOWS
+
+
+def test_a_refusal_names_the_binding_once_there_is_one() -> None:
+    decision = selection.decide(a_pod(hostPID=True), "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.binding == "reports"
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "labels", "expected"),
+    [
+        ("In", {"a", "b"}, {"app": "a"}, True),
+        ("In", {"a", "b"}, {"app": "c"}, False),
+        ("In", {"a"}, {}, False),
+        ("NotIn", {"a"}, {"app": "a"}, False),
+        ("NotIn", {"a"}, {"app": "c"}, True),
+        ("NotIn", {"a"}, {}, True),
+        ("Exists", set(), {"app": ""}, True),
+        ("Exists", set(), {}, False),
+        ("DoesNotExist", set(), {}, True),
+        ("DoesNotExist", set(), {"app": "a"}, False),
+    ],
+)
+def test_requirements_mean_what_kubernetes_says(
+    operator: str, values: set[str], labels: dict[str, str], expected: bool
+) -> None:
+    requirement = Requirement(key="app", operator=operator, values=frozenset(values))  # type: ignore[arg-type]  # parametrized
+    assert selection.matches(requirement, labels) is expected

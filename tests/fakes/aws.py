@@ -108,3 +108,9 @@ def _tls(folder: Path) -> tuple[Path, ssl.SSLContext]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair)
     return ca_file, context
+
+
+if __name__ == "__main__":
+    from tests.fakes.by_hand import main
+
+    main()

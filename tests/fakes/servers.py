@@ -25,8 +25,6 @@ from tests.fakes.world import Bucket, World
 Clock: TypeAlias = Callable[[], datetime]
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-MAX_REQUESTS_KEPT = 10_000
-
 
 @dataclass(slots=True)
 class Account:
@@ -61,10 +59,6 @@ class Account:
         self.sessions.append(issued)
         return issued
 
-    def record(self, entry: Recorded) -> None:
-        self.requests.append(entry)
-        del self.requests[:-MAX_REQUESTS_KEPT]
-
 
 async def from_wire(request: web.BaseRequest) -> WireRequest:
     """What arrived, before the framework's own reading of it."""
@@ -82,7 +76,7 @@ def rolesanywhere_handler(account: Account) -> Handler:
         arrived = await from_wire(request)
         verdict = account.create_session(arrived)
         fault = account.faults.take()
-        account.record(_recorded("rolesanywhere", arrived, verdict, fault))
+        account.requests.append(_recorded("rolesanywhere", arrived, verdict, fault))
         match fault:
             case Delay():
                 await asyncio.sleep(fault.seconds)
@@ -105,7 +99,7 @@ def sts_handler(account: Account) -> Handler:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         arrived = await from_wire(request)
         verdict = sts.verify(arrived, account.sessions, account.world.region, account.clock())
-        account.record(_recorded("sts", arrived, verdict, None))
+        account.requests.append(_recorded("sts", arrived, verdict, None))
         request_id = str(uuid.uuid4())
         if isinstance(verdict, ServiceError):
             return _xml(verdict.status, sts.error_xml(verdict, request_id))

@@ -171,7 +171,8 @@ async def test_a_holder_that_was_robbed_gives_up_at_once() -> None:
     await elector.acquire()
     store.record = held_by("thief", version="9")
     with pytest.raises(LeaseLost, match="taken by 'thief'"):
-        await elector.keep()
+        async with asyncio.timeout(1):
+            await elector.keep()
 
 
 async def test_a_renewal_whose_answer_was_lost_is_not_a_robbery() -> None:
@@ -225,6 +226,34 @@ async def test_a_release_that_fails_is_not_the_callers_trouble() -> None:
     await elector.acquire()
     store.before_call = refuse
     await elector.release()
+
+
+async def test_a_lease_that_was_taken_in_the_last_moment_is_released_too() -> None:
+    """A process that is told to stop while its first write is under way."""
+    store = Store()
+    arrived = asyncio.Event()
+
+    async def write_and_hang(record: Record) -> Record:
+        store.record = replace(record, version="1")
+        arrived.set()
+        await asyncio.sleep(60)
+        return store.record
+
+    elector = candidate(store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "write", write_and_hang)
+        taking = asyncio.create_task(elector.acquire())
+        await arrived.wait()
+        taking.cancel()
+        await asyncio.wait([taking])
+    await elector.release()
+    assert store.record is not None
+    assert store.record.holder == ""
+
+
+def test_terms_keep_their_proportions() -> None:
+    assert Terms.lasting(15) == Terms()
+    assert Terms.lasting(30).renew_deadline == 20
 
 
 async def test_who_holds_nothing_releases_nothing() -> None:

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, Self
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 
@@ -46,6 +46,17 @@ class Terms:
     renew_deadline: float = 10.0
     retry_period: float = 2.0
     call_timeout: float = 3.0
+
+    @classmethod
+    def lasting(cls, seconds: int) -> Self:
+        """Terms for a Lease of ``seconds``, in the proportions of the defaults."""
+        share = seconds / 15
+        return cls(
+            duration=seconds,
+            renew_deadline=10 * share,
+            retry_period=2 * share,
+            call_timeout=3 * share,
+        )
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` where two could hold, or where one slow call is the end."""
@@ -145,7 +156,13 @@ class Elector:
         self._today = today
         self._sighting: Sighting | None = None
         self._held: Record | None = None
+        self._may_hold = False
         self._deadline = 0.0
+
+    @property
+    def has_seen_the_lease(self) -> bool:
+        """Whether a read has ever succeeded."""
+        return self._sighting is not None
 
     async def acquire(self) -> None:
         """Return once the Lease is ours, however long that takes."""
@@ -169,10 +186,10 @@ class Elector:
 
         A failure is logged, not raised: the others then wait for the duration.
         """
-        # Twice: a renewal that was cut off on its way may still arrive between read and write.
+        # Twice: a write that was cut off on its way may still arrive between read and write.
         for _ in range(2):
-            if self._held is not None and await self._tried("release", self._give_back):
-                self._held = None
+            if self._may_hold and await self._tried("release", self._give_back):
+                self._may_hold = False
 
     async def _tried(self, doing: str, call: Callable[[], Awaitable[bool]]) -> bool:
         """What ``call`` answers; False when it fails, which is said and not raised."""
@@ -222,6 +239,8 @@ class Elector:
 
     async def _write(self, before: Record) -> None:
         after = taken(before, me=self._identity, now=self._today(), terms=self._terms)
+        # From now on the server may have it so, even if we never hear its answer.
+        self._may_hold = True
         sent = self._clock()
         async with asyncio.timeout(self._terms.call_timeout):
             self._held = await self._store.write(after)
@@ -229,4 +248,5 @@ class Elector:
 
     def _lose(self, why: str) -> NoReturn:
         self._held = None
+        self._may_hold = False
         raise LeaseLost(why, hint="this process ends, and starts again as a candidate")

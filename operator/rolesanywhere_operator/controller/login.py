@@ -1,0 +1,51 @@
+"""kopf's way to the API server: the official client's credentials on a session of our own.
+
+kopf reads a ServiceAccount's token once, and ends the operator when a 401 brings the same token
+again. Here every request asks the official client for the token, which re-reads the pod's file
+every minute and runs a kubeconfig's exec plugin when its answer has expired.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import kopf
+from kubernetes.aio import client, config
+from kubernetes.aio.config.config_exception import ConfigException
+
+
+async def log_in(kubeconfig: Path | None) -> kopf.AiohttpSession:
+    """A session for ``kubeconfig``, or without one for the cluster that this pod runs in.
+
+    kopf closes it. Raises ``kopf.PermanentError`` when there is no way to the API server.
+    """
+    credentials = client.Configuration()
+    try:
+        if kubeconfig is None:
+            config.load_incluster_config(client_configuration=credentials)
+        else:
+            await config.load_kube_config(
+                config_file=str(kubeconfig), client_configuration=credentials, persist_config=False
+            )
+    except (ConfigException, OSError) as wrong:
+        where = kubeconfig or "the pod's ServiceAccount"
+        raise kopf.PermanentError(f"cannot log in from {where}: {wrong}") from wrong
+    # The official client knows every way a kubeconfig can say whom to trust.
+    tls = client.ApiClient(credentials).rest_client.ssl_context
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls), middlewares=(_bearer(credentials),)
+    )
+    return kopf.AiohttpSession(server=credentials.host, aiohttp_session=session)
+
+
+def _bearer(credentials: client.Configuration) -> aiohttp.ClientMiddlewareType:
+    async def with_token(
+        request: aiohttp.ClientRequest,
+        send: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
+    ) -> aiohttp.ClientResponse:
+        token = await credentials.get_api_key_with_prefix("BearerToken")
+        if token:
+            request.headers["Authorization"] = token
+        return await send(request)
+
+    return with_token

@@ -1,0 +1,68 @@
+"""The whole map: which event reaches which function, and how kopf is set up.
+
+Handlers translate and decide nothing. Everything is built by call, so that importing this module
+registers nothing.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+import kopf
+
+from rolesanywhere_contract.names import GROUP, PLURAL, VERSION
+from rolesanywhere_operator.controller import reconcile
+
+# The API server's own limit for one page of a list is a matter of memory; this is client-go's.
+_CHUNK: Final = 500
+_FIELD: Final = "status.kopf"
+
+
+def registry(
+    *, login: Callable[[], Awaitable[kopf.AiohttpSession]], now: Callable[[], datetime]
+) -> kopf.OperatorRegistry:
+    """Every route of the controller; ``now`` is the time of day in UTC."""
+
+    async def log_in(**_: object) -> kopf.AiohttpSession:
+        return await login()
+
+    async def judge(body: kopf.Body, patch: kopf.Patch, **_: object) -> None:
+        status = reconcile.judge(body, now=now())
+        patch.status.update(reconcile.changes(body, status))
+        if (news := reconcile.announcement(body, status)) is not None:
+            kopf.event(body, type=news.type, reason=news.reason, message=news.message)
+
+    routes = kopf.OperatorRegistry()
+    kopf.on.login(registry=routes)(log_in)
+    # Named in full: a bare plural makes kopf ask every API group there is, and die of a sick one.
+    kopf.on.create(GROUP, VERSION, PLURAL, registry=routes)(judge)
+    kopf.on.update(GROUP, VERSION, PLURAL, registry=routes)(judge)
+    kopf.on.resume(GROUP, VERSION, PLURAL, registry=routes)(judge)
+    return routes
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf as this controller needs it."""
+    chosen = kopf.OperatorSettings()
+    # The Lease sees to it that there is one of us; kopf's peering is told apart by clocks.
+    chosen.peering.standalone = True
+    # Watching CRDs and namespaces would take permissions that nothing else needs.
+    chosen.scanning.disabled = True
+    chosen.watching.chunk_size = _CHUNK
+    chosen.watching.connect_timeout = 5
+    chosen.networking.request_timeout = 30
+    chosen.networking.connect_timeout = 5
+    # Working notes go into the status, where no GitOps tool takes them for drift, and no
+    # finalizer is ever set, so a namespace can go while the controller is away.
+    chosen.persistence.finalizer = f"{GROUP}/finalizer"
+    chosen.persistence.progress_storage = kopf.StatusProgressStorage(
+        field=f"{_FIELD}.progress", touch_field=f"{_FIELD}.touched"
+    )
+    chosen.persistence.diffbase_storage = kopf.StatusDiffBaseStorage(field=f"{_FIELD}.lastHandled")
+    chosen.posting.loggers = False
+    chosen.posting.reporting_component = "rolesanywhere-controller"
+    chosen.posting.event_name_prefix = "rolesanywhere-"
+    chosen.execution.default_backoff = 30
+    # Below the pod's terminationGracePeriodSeconds.
+    chosen.process.ultimate_exiting_timeout = 25
+    return chosen

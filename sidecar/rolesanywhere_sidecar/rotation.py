@@ -15,7 +15,7 @@ from rolesanywhere_sidecar.clock import Clock
 log = logging.getLogger(__name__)
 
 # The kubelet itself takes up to a minute or two to bring a new Secret into a pod.
-POLL_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 2.0
 
 
 class Fingerprinted(Protocol):
@@ -39,7 +39,7 @@ class RotationWatcher:
     @property
     def is_stuck(self) -> bool:
         """Whether `run` has missed its turns for far longer than a look at the files takes."""
-        return self._clock.monotonic() - self._last_turn > 12 * POLL_SECONDS
+        return self._clock.monotonic() - self._last_turn > 30 * POLL_SECONDS
 
     async def run(self) -> NoReturn:
         """Look every few seconds, for ever; returns only by cancellation."""

@@ -107,7 +107,7 @@ def read_certificates(pem: bytes, *, where: str) -> tuple[x509.Certificate, ...]
         found = ()
     # A certificate without its END line is none to the parser: a file that is still being written
     # would lose its intermediates without a word.
-    if len(found) != pem.count(_BEGIN):
+    if len(found) < pem.count(_BEGIN):
         raise InvalidIdentity(
             f"{where} holds a certificate that cannot be read",
             hint="each must be complete, from its BEGIN line to its END line",

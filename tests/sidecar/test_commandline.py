@@ -1,0 +1,188 @@
+"""Flags and environment become settings, and every mistake is told at once."""
+
+from dataclasses import MISSING, Field, fields
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from rolesanywhere_contract.settings import InvalidSettings, Settings, about, variable
+from rolesanywhere_sidecar import commandline
+from rolesanywhere_sidecar.commandline import parse
+from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
+
+ENV = {
+    "ROLESANYWHERE_TRUST_ANCHOR_ARN": TRUST_ANCHOR_ARN,
+    "ROLESANYWHERE_PROFILE_ARN": PROFILE_ARN,
+    "ROLESANYWHERE_ROLE_ARN": ROLE_ARN,
+    "ROLESANYWHERE_CERTIFICATE": "/tls.crt",
+}
+
+# Something that each setting accepts and that is not its default.
+VALUES = {
+    "trust_anchor_arn": TRUST_ANCHOR_ARN,
+    "profile_arn": PROFILE_ARN,
+    "role_arn": ROLE_ARN,
+    "region": "eu-central-1",
+    "endpoint": "https://example.com:8443",
+    "ca_bundle": "/ca.pem",
+    "duration_seconds": "900",
+    "role_session_name": "team-a.web",
+    "certificate": "/other.crt",
+    "private_key": "/other.key",
+    "intermediates": "/chain.pem",
+    "pkcs11_module": "/module.so",
+    "pin_file": "/pin",
+    "token_file": "/token",
+    "port": "1234",
+    "probe_port": "1235",
+    "imds": "false",
+    "log_level": "debug",
+}
+
+
+def mistakes(argv: list[str], env: dict[str, str] | None = None) -> tuple[str, ...]:
+    with pytest.raises(InvalidSettings) as caught:
+        parse(argv, ENV if env is None else env)
+    return caught.value.mistakes
+
+
+def helped(*argv: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as caught:
+        parse([*argv], {})
+    assert caught.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", ["serve", "credential-process"])
+def test_the_environment_alone_is_enough(command: str) -> None:
+    assert parse([command], ENV) == (command, Settings.from_env(ENV))
+
+
+def test_every_setting_has_a_flag() -> None:
+    assert set(VALUES) == {setting.name for setting in fields(Settings)}
+    argv = [word for name, text in VALUES.items() for word in (commandline.flag(name), text)]
+    assert parse(["serve", *argv], {}) == (
+        "serve",
+        Settings.from_env({variable(name): text for name, text in VALUES.items()}),
+    )
+
+
+@pytest.mark.parametrize("name", sorted(VALUES))
+def test_a_flag_wins_over_its_variable(name: str) -> None:
+    _, settings = parse(["serve", f"{commandline.flag(name)}={VALUES[name]}"], ENV)
+    expected = Settings.from_env({**ENV, variable(name): VALUES[name]})
+    assert settings == expected
+
+
+def test_awss_helpers_own_command_line_works_here() -> None:
+    argv = (
+        f"credential-process --certificate /c.pem --private-key /k.pem --intermediates /i.pem"
+        f" --trust-anchor-arn {TRUST_ANCHOR_ARN} --profile-arn {PROFILE_ARN} --role-arn {ROLE_ARN}"
+        " --session-duration 1800 --region eu-west-1 --endpoint https://example.com"
+        " --role-session-name me.x --pkcs11-lib /m.so"
+    )
+    _, settings = parse(argv.split(), {})
+    assert settings.duration_seconds == 1800
+    assert settings.pkcs11_module == "/m.so"
+    assert settings.intermediates == "/i.pem"
+
+
+def test_an_empty_flag_takes_back_what_the_environment_sets() -> None:
+    _, settings = parse(["serve", "--region", ""], {**ENV, "ROLESANYWHERE_REGION": "eu-west-3"})
+    assert settings.region is None
+
+
+def test_every_mistake_is_told_at_once_as_the_user_wrote_it() -> None:
+    found = mistakes(
+        ["serve", "--session-duration", "5", "--prot", "1", "--imds", "yes"],
+        {
+            "ROLESANYWHERE_TRUST_ANCHOR_ARN": TRUST_ANCHOR_ARN,
+            "ROLESANYWHERE_PROFILE_ARN": "oops",
+            "ROLESANYWHERE_CERTIFICATE": "/tls.crt",
+            "ROLESANYWHERE_DURATION_SECONDS": "3600",
+        },
+    )
+    assert [sentence.partition(":")[0] for sentence in found] == [
+        "--prot",
+        "ROLESANYWHERE_PROFILE_ARN",
+        "--role-arn (or ROLESANYWHERE_ROLE_ARN)",
+        "--session-duration",
+        "--imds",
+    ]
+
+
+def test_a_mistake_without_any_other_is_enough() -> None:
+    assert mistakes(["serve", "--prot", "1"]) == (
+        "--prot: is not a flag of serve (see serve --help)",
+    )
+
+
+def test_flags_are_not_guessed_from_their_beginnings() -> None:
+    assert mistakes(["serve", "--role-ar", ROLE_ARN]) == (
+        "--role-ar: is not a flag of serve (see serve --help)",
+    )
+
+
+def test_what_only_serve_needs_is_no_flag_of_credential_process() -> None:
+    for name in commandline.SERVE_ONLY:
+        [mistake] = mistakes(["credential-process", commandline.flag(name), VALUES[name]])
+        assert "is not a flag of credential-process" in mistake
+
+
+@pytest.mark.parametrize("name", sorted(commandline.ELSEWHERE))
+def test_a_flag_of_awss_helper_without_a_place_here_is_answered(name: str) -> None:
+    [mistake] = mistakes(["credential-process", name])
+    assert mistake == f"{name}: {commandline.ELSEWHERE[name]}"
+
+
+@pytest.mark.parametrize("argv", [["--pkcs8-password", "hunter2"], ["--pkcs8-password=hunter2"]])
+def test_what_may_be_a_secret_is_not_repeated(argv: list[str]) -> None:
+    [mistake] = mistakes(["credential-process", *argv])
+    assert "hunter2" not in mistake
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ([], "the following arguments are required: COMMAND (see rolesanywhere-sidecar --help)"),
+        (["sevre"], "invalid choice: 'sevre'"),
+        (["serve", "--port"], "expected one argument (see rolesanywhere-sidecar serve --help)"),
+        (["serve", "now"], "'now': serve takes flags only"),
+    ],
+)
+def test_a_command_line_that_is_none_is_a_mistake_not_an_exit(argv: list[str], says: str) -> None:
+    [mistake] = mistakes(argv)
+    assert says in mistake
+
+
+def test_help_tells_of_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    text = helped("--help", capsys=capsys)
+    assert "Trade an X.509 certificate for temporary AWS credentials" in text
+    for command, purpose in commandline.COMMANDS.items():
+        assert f"{command} {purpose}" in text
+
+
+@pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
+def test_help_tells_of_each_setting(
+    setting: Field[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = setting.name
+    text = helped("serve", "--help", capsys=capsys)
+    assert commandline.flag(name) in text
+    assert about(name) in text
+    assert (setting.default is MISSING) == (f"{about(name)} (required)" in text)
+
+
+def test_help_shows_defaults_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    text = helped("credential-process", "--help", capsys=capsys)
+    assert "(default: 3600)" in text
+    assert "(default: info)" in text
+    assert "--session-duration" in text
+    assert "--probe-port" not in text
+    assert "rolesanywhere-sidecar credential-process \\ --trust-anchor-arn arn:aws:" in text
+    assert "(default: true)" in helped("serve", "--help", capsys=capsys)
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert helped("version", capsys=capsys) == f"rolesanywhere-sidecar {version('rolesanywhere')}"

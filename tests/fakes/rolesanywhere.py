@@ -81,7 +81,7 @@ def _signer_of(request: WireRequest, world: World, now: datetime) -> x509.Certif
     """The certificate whose key has signed exactly this request."""
     try:
         envelope = sigv4.open_envelope(
-            request, region=world.region, service="rolesanywhere", required=("x-amz-x509",), now=now
+            request, region=world.region, service="rolesanywhere", now=now
         )
         leaf = trust.read_header(request.get("x-amz-x509") or "")
     except (sigv4.NotProperlySigned, trust.Untrusted) as problem:
@@ -141,7 +141,7 @@ def _arn_parameter(name: str, query: Mapping[str, str], body: Mapping[str, objec
 def _duration(value: object) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value not in DURATION_SECONDS:
+    if not isinstance(value, int) or value not in DURATION_SECONDS:
         raise _invalid("durationSeconds must be a whole number from 900 to 43200")
     return value
 

@@ -53,13 +53,10 @@ class Envelope:
     signature: str
 
 
-def open_envelope(
-    request: WireRequest, *, region: str, service: str, required: tuple[str, ...], now: datetime
-) -> Envelope:
+def open_envelope(request: WireRequest, *, region: str, service: str, now: datetime) -> Envelope:
     """The request's envelope, if scope, time and signed headers are in order at ``now``.
 
-    ``required`` headers must be present and signed, besides those the protocol asks for. Raises
-    ``NotProperlySigned``; the signature itself is left to the caller.
+    Raises ``NotProperlySigned``; the signature itself is left to the caller.
     """
     envelope = _read_envelope(request)
     _check_time(envelope.timestamp, now)
@@ -68,7 +65,7 @@ def open_envelope(
         raise NotProperlySigned(
             Flaw.SCOPE, f"Credential scope is {envelope.scope}, expected {expected}"
         )
-    _check_signed_headers(request, envelope.signed_headers, required)
+    _check_signed_headers(request, envelope.signed_headers)
     return envelope
 
 
@@ -102,15 +99,13 @@ def _check_time(timestamp: str, now: datetime) -> None:
         raise NotProperlySigned(Flaw.DATE, f"Signature not yet current: {timestamp} is to come")
 
 
-def _check_signed_headers(
-    request: WireRequest, signed: tuple[str, ...], required: tuple[str, ...]
-) -> None:
+def _check_signed_headers(request: WireRequest, signed: tuple[str, ...]) -> None:
     if list(signed) != sorted({name.lower() for name in signed}):
         raise NotProperlySigned(Flaw.INCOMPLETE, "SignedHeaders must be lower case and sorted")
     sent = {name.lower() for name, _ in request.headers}
     # "The CanonicalHeaders list must include the host header, the Content-Type header if it is
     # present, and any x-amz-* headers that you plan to include in your request."
-    demanded = {"host", "x-amz-date", *required}
+    demanded = {"host", "x-amz-date"}
     demanded |= {name for name in sent if name == "content-type" or name.startswith("x-amz-")}
     for name in sorted(demanded | set(signed)):
         if name not in sent:

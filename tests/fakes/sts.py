@@ -39,7 +39,7 @@ def verify(
 
 def _verify(request: WireRequest, issued: Iterable[Issued], region: str, now: datetime) -> Issued:
     try:
-        envelope = sigv4.open_envelope(request, region=region, service="sts", required=(), now=now)
+        envelope = sigv4.open_envelope(request, region=region, service="sts", now=now)
     except sigv4.NotProperlySigned as problem:
         status, code = _REFUSALS[problem.flaw]
         raise _refused(status, code, str(problem)) from None

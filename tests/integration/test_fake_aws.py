@@ -56,7 +56,7 @@ async def test_the_path_is_taken_as_it_came(aws: FakeAWS, path: str) -> None:
     assert not aws.sessions
 
 
-@pytest.mark.parametrize("extra", ["&x=", "&", "&profileArn=", "%20", "+"])
+@pytest.mark.parametrize("extra", ["&x=", "&", "&profileArn=", "%20", "+", "#x"])
 async def test_the_query_is_taken_as_it_came(aws: FakeAWS, extra: str) -> None:
     """An empty parameter is no parameter; anything else was not signed."""
     request = SCENE.request()
@@ -215,11 +215,12 @@ async def test_two_requests_for_the_same_have_one_essence(aws: FakeAWS) -> None:
     [
         SCENE.request(body={"durationSeconds": 900}),
         SCENE.request(arns={}),
+        replace(SCENE.request(), target=SCENE.request().target + "&"),
         SCENE.request(headers={"X-Amz-Note": "x"}),
         SCENE.request(headers={"Content-Type": "text/plain"}),
         a_scene("rsa-2048").request(),
     ],
-    ids=["body", "query", "one header more", "another value", "another key"],
+    ids=["body", "query", "spelling", "one header more", "another value", "another key"],
 )
 async def test_requests_that_differ_have_another_essence(other: WireRequest) -> None:
     assert essence(SCENE.request()) != essence(other)

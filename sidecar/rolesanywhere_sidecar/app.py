@@ -66,7 +66,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     clock = SystemClock()
     files = IdentityFiles.of(settings)
     service = RolesAnywhere(settings, files, now=clock.now, env=env)
-    broker = Broker(_Discreet(service, redaction), clock=clock, draw=random.random)
+    broker = Broker(Discreet(service, redaction), clock=clock, draw=random.random)
     watcher = RotationWatcher(files, changed=broker.renew_soon, clock=clock)
     token = _token(settings, redaction)
     front = FrontDoor(
@@ -92,7 +92,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
         await _work(broker, watcher, until=stop)
 
 
-class _Discreet:
+class Discreet:
     """A source of sessions whose secrets the log is told of before anybody else."""
 
     def __init__(self, source: SessionSource, redaction: Redaction) -> None:
@@ -109,7 +109,7 @@ def _token(settings: Settings, redaction: Redaction) -> BearerToken | None:
     if settings.token_file is None:
         return None
     token = bearer.keep(Path(settings.token_file))
-    redaction.learn(token.reveal())
+    redaction.learn(token.reveal(), lasting=True)
     return token
 
 

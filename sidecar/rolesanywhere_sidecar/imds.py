@@ -40,8 +40,8 @@ class SessionTokens:
 
     def issue(self, ttl: int) -> str:
         """A token that is valid for ``ttl`` seconds."""
-        end = int((self._monotonic() + ttl) * 1000).to_bytes(8)
-        claim = end + secrets.token_bytes(8)
+        end = self._milliseconds() + ttl * 1000
+        claim = end.to_bytes(8) + secrets.token_bytes(8)
         return urlsafe_b64encode(claim + self._seal(claim)).decode()
 
     def seconds_left(self, token: str) -> int:
@@ -53,9 +53,12 @@ class SessionTokens:
         claim, seal = raw[:16], raw[16:]
         if not hmac.compare_digest(seal, self._seal(claim)):
             return 0
-        left = int.from_bytes(claim[:8]) / 1000 - self._monotonic()
-        # A last fraction of a second still counts.
-        return int(left) + 1 if left > 0 else 0
+        left = int.from_bytes(claim[:8]) - self._milliseconds()
+        # Rounded up: a last fraction of a second still counts.
+        return max(-(-left // 1000), 0)
+
+    def _milliseconds(self) -> int:
+        return int(self._monotonic() * 1000)
 
     def _seal(self, claim: bytes) -> bytes:
         return hmac.digest(self._key, claim, hashlib.sha256)

@@ -6,6 +6,7 @@ one request. Never decides what is answered, and never logs what was sent.
 
 import asyncio
 import errno
+import functools
 import logging
 import os
 import socket
@@ -57,21 +58,28 @@ class _Connection(web.RequestHandler):
         return response
 
 
-class _Server(web.Server):
-    def __call__(self) -> web.RequestHandler:
-        connection = _Connection(
-            self,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type] # none at all: the annotation forgot it
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=0,
-            max_line_size=MAX_LINE,
-            max_field_size=MAX_LINE,
-            max_headers=MAX_HEADERS,
-        )
-        if len(self.connections) >= MAX_CONNECTIONS:
-            connection.force_close()
-        return connection
+class _TooMany(asyncio.Protocol):
+    """A connection beyond what is allowed: hung up on."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+
+
+def _accept(server: web.Server) -> asyncio.Protocol:
+    """What a new connection speaks with."""
+    if len(server.connections) >= MAX_CONNECTIONS:
+        return _TooMany()
+    return _Connection(
+        server,
+        loop=asyncio.get_running_loop(),
+        access_log=None,  # type: ignore[arg-type] # none at all: the annotation forgot it
+        keepalive_timeout=IDLE_SECONDS,
+        lingering_time=0,
+        max_line_size=MAX_LINE,
+        max_field_size=MAX_LINE,
+        max_headers=MAX_HEADERS,
+    )
 
 
 class Listener:
@@ -88,8 +96,9 @@ class Listener:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             return _response(answer(Ask(request.method, request.raw_path, request.headers)))
 
-        connections = _Server(handle)
-        server = await asyncio.get_running_loop().create_server(connections, sock=at)
+        connections = web.Server(handle)
+        accept = functools.partial(_accept, connections)
+        server = await asyncio.get_running_loop().create_server(accept, sock=at)
         return cls(connections, server)
 
     async def close(self) -> None:

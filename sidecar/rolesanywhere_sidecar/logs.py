@@ -8,7 +8,6 @@ what is worth logging.
 import json
 import logging
 import re
-import sys
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -45,14 +44,22 @@ class Redaction:
     """Replaces secrets in a text: those it was told of, and what has the shape of one."""
 
     def __init__(self) -> None:
-        self._known: deque[str] = deque(maxlen=_REMEMBERED)
+        self._lasting: set[str] = set()
+        self._passing: deque[str] = deque(maxlen=_REMEMBERED)
 
-    def learn(self, *secrets: str) -> None:
-        """Never let these be logged, whatever they look like."""
-        self._known.extend(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+    def learn(self, *secrets: str, lasting: bool = False) -> None:
+        """Never let these be logged, whatever they look like.
+
+        Those that are not ``lasting`` are forgotten, oldest first, when many more were learned.
+        """
+        learned = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+        if lasting:
+            self._lasting.update(learned)
+        else:
+            self._passing.extend(learned)
 
     def __call__(self, text: str) -> str:
-        for secret in self._known:
+        for secret in (*self._lasting, *self._passing):
             text = text.replace(secret, REDACTED)
         for shape in _SHAPES:
             text = shape.sub(rf"\1{REDACTED}", text)
@@ -97,8 +104,8 @@ class JsonLines(logging.Formatter):
                 return self._redaction(str(value))
 
 
-def configure(level: str, *, redaction: Redaction, stream: TextIO = sys.stderr) -> None:
-    """Send every logger's records from ``level`` on to ``stream``, as JSON lines."""
+def configure(level: str, *, redaction: Redaction, stream: TextIO | None = None) -> None:
+    """Send every logger's records from ``level`` on to ``stream``, or stderr, as JSON lines."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines(redaction))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

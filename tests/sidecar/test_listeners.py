@@ -1,0 +1,179 @@
+"""The edge, with real sockets and raw bytes: what is refused, bounded, and never told."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from rolesanywhere_sidecar import listeners
+from rolesanywhere_sidecar.exchange import Ask, Reply
+from rolesanywhere_sidecar.listeners import Listener, PortUnavailable, every_address, loopback
+
+SECRET = "s3cret-body"
+
+
+def echo(ask: Ask) -> Reply:
+    """Tells what arrived, except that one path is a bug."""
+    if ask.target == "/bug":
+        raise RuntimeError(SECRET)
+    return Reply(200, f"{ask.method} {ask.target} {ask.headers.get('x-y', '')}", headers={"A": "b"})
+
+
+@asynccontextmanager
+async def a_listener() -> AsyncIterator[int]:
+    at = loopback(0)
+    port: int = at.getsockname()[1]
+    listener = await Listener.open(echo, at)
+    try:
+        yield port
+    finally:
+        await listener.close()
+
+
+async def send(port: int, sent: bytes) -> str:
+    """Everything that comes back until the connection is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        async with asyncio.timeout(5):
+            return (await reader.read()).decode()
+    except ConnectionResetError:
+        return ""
+    finally:
+        await hang_up(writer)
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+def status_of(answer: str) -> int:
+    return int(answer.split()[1])
+
+
+def headers_of(answer: str) -> dict[str, str]:
+    lines = answer.partition("\r\n\r\n")[0].splitlines()[1:]
+    return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+async def test_a_request_reaches_the_answer_as_it_was_sent() -> None:
+    async with a_listener() as port:
+        answer = await send(port, b"GET //a%2Fb/?q=1 HTTP/1.1\r\nHost: h\r\nX-Y: z\r\n\r\n")
+    assert answer.endswith("\r\n\r\nGET //a%2Fb/?q=1 z")
+    assert headers_of(answer)["a"] == "b"
+
+
+async def test_one_connection_carries_one_request() -> None:
+    async with a_listener() as port:
+        answer = await send(port, 2 * b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert answer.count("HTTP/1.1 200") == 1
+    assert headers_of(answer)["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 200),
+        (b"GET /bug HTTP/1.1\r\nHost: h\r\n\r\n", 500),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n folded: x\r\n\r\n", 400),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 5000 + b"\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: a\r\n" * 200 + b"\r\n", 400),
+    ],
+)  # fmt: skip
+async def test_every_response_is_nameless_and_kept_by_no_cache(sent: bytes, status: int) -> None:
+    async with a_listener() as port:
+        answer = await send(port, sent)
+    assert status_of(answer) == status
+    headers = headers_of(answer)
+    assert headers["server"] == "rolesanywhere"
+    assert headers["cache-control"] == "no-store"
+    assert not [name for name in headers if name.startswith("access-control")]
+    assert "aiohttp" not in answer
+    assert "Python" not in answer
+
+
+async def test_a_bug_shows_the_caller_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with a_listener() as port:
+        answer = await send(port, b"GET /bug HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert SECRET not in answer
+    assert answer.endswith("\r\n\r\n")
+    assert [one.message for one in caplog.records] == ["request failed"]
+
+
+async def test_what_a_malformed_request_held_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(0)
+    async with a_listener() as port:
+        await send(port, f"GET / HTTP/1.1\r\nAuthorization : {SECRET}\r\n\r\n".encode())
+        await send(port, f"{SECRET}\r\n\r\n".encode())
+    assert SECRET not in caplog.text
+
+
+async def test_a_body_is_not_waited_for() -> None:
+    async with a_listener() as port:
+        head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n"
+        assert status_of(await send(port, head)) == 200
+
+
+async def test_who_sends_no_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "IDLE_SECONDS", 0.05)
+    async with a_listener() as port:
+        assert await send(port, b"") == ""
+        assert await send(port, b"GET / HTTP/1.1\r\nHost: h\r\n") == ""
+
+
+async def test_connections_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "MAX_CONNECTIONS", 3)
+    request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+    async with a_listener() as port:
+        idlers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        await asyncio.sleep(0.02)
+        assert await send(port, request) == ""
+        for _, writer in idlers:
+            await hang_up(writer)
+        await asyncio.sleep(0.02)
+        assert status_of(await send(port, request)) == 200
+
+
+async def test_closing_hangs_up_and_takes_no_more() -> None:
+    async with a_listener() as port:
+        idle = await asyncio.open_connection("127.0.0.1", port)
+    assert await idle[0].read() == b""
+    await hang_up(idle[1])
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+def test_credentials_are_on_loopback_alone() -> None:
+    with loopback(0) as bound:
+        assert bound.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_probes_are_on_every_address_of_both_families(host: str) -> None:
+    bound = every_address(0)
+    if bound.family != socket.AF_INET6 and host == "::1":
+        bound.close()
+        return  # this machine has no IPv6 to listen on
+    listener = await Listener.open(echo, bound)
+    _, writer = await asyncio.open_connection(host, bound.getsockname()[1])
+    await hang_up(writer)
+    await listener.close()
+
+
+@pytest.mark.parametrize("opened", [loopback, every_address])
+def test_a_port_that_is_taken_is_one_sentence(opened: object) -> None:
+    assert callable(opened)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortUnavailable, match=f"port {port}: Address already in use;"):
+            opened(port)

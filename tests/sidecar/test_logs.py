@@ -1,0 +1,221 @@
+"""One JSON object a line, and no secret in any of them."""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar.bearer import BearerToken
+from rolesanywhere_sidecar.broker import Problem
+from rolesanywhere_sidecar.documents import credentials_document
+from rolesanywhere_sidecar.exchange import json_reply
+from rolesanywhere_sidecar.imds import SessionTokens
+from rolesanywhere_sidecar.logs import REDACTED, JsonLines, Redaction, configure
+from rolesanywhere_sidecar.sessions import Reply as ServiceReply
+from tests.fakes.pki import Authority, Identity
+from tests.sidecar.asking import an_ask
+from tests.support.clocks import START
+from tests.support.sessions import SECRET_ACCESS_KEY, SESSION_TOKEN, some_credentials
+
+TOKEN = "Zq3" * 14 + "-"
+log = logging.getLogger("rolesanywhere_sidecar.test")
+
+Written = Callable[[], str]
+
+
+@pytest.fixture
+def redaction() -> Redaction:
+    return Redaction()
+
+
+@pytest.fixture
+def written(redaction: Redaction) -> Iterator[Written]:
+    """The log so far, at its most talkative."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure("debug", redaction=redaction, stream=stream)
+    yield stream.getvalue
+    root.handlers[:] = before
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_line_is_an_event_with_its_fields(written: Written) -> None:
+    log.warning("session renewal failed", extra={"code": "Throttled", "failures": 2, "held": True})
+    [line] = lines(written())
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "warning",
+        "logger": "rolesanywhere_sidecar.test",
+        "event": "session renewal failed",
+        "code": "Throttled",
+        "failures": 2,
+        "held": True,
+    }
+
+
+def test_times_are_utc_and_in_milliseconds(written: Written) -> None:
+    log.info("x", extra={"expires": datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)})
+    assert lines(written())[0]["expires"] == "2026-03-01T12:00:00.123Z"
+
+
+def test_a_text_of_many_lines_is_still_one_line(written: Written) -> None:
+    log.info("x", extra={"problem": 'a\nb\r\n"c"\u2028d'})
+    [line] = written().split("\n")[:-1]
+    assert json.loads(line)["problem"] == 'a\nb\r\n"c"\u2028d'
+
+
+def test_a_traceback_is_a_field(written: Written) -> None:
+    try:
+        raise ValueError("surprise")
+    except ValueError:
+        log.exception("crashed")
+    assert "ValueError: surprise" in lines(written())[0]["traceback"]
+
+
+def test_what_is_below_the_level_is_not_written(redaction: Redaction) -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    try:
+        configure("warning", redaction=redaction, stream=stream)
+        log.info("quiet")
+        log.warning("loud")
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        logging.captureWarnings(False)
+    assert [line["event"] for line in lines(stream.getvalue())] == ["loud"]
+
+
+def test_aiohttp_logs_no_access(written: Written) -> None:
+    logging.getLogger("aiohttp.access").info("GET /v1/credentials")
+    assert written() == ""
+
+
+@pytest.fixture(scope="module")
+def identity() -> Identity:
+    return Authority.root(at=START).leaf(at=START)
+
+
+def everything_we_have(identity: Identity) -> dict[str, object]:
+    """Each object that holds a secret, by what it is."""
+    credentials = some_credentials()
+    body = json.dumps(credentials_document(credentials)).encode()
+    return {
+        "credentials": credentials,
+        "token": BearerToken(TOKEN),
+        "identity": identity,
+        "key": identity.key,
+        "ask": an_ask("/v1/credentials", Authorization=TOKEN),
+        "reply": json_reply(200, credentials_document(credentials)),
+        "service_reply": ServiceReply(201, {}, body),
+        "tokens": SessionTokens(key=b"k" * 32, monotonic=lambda: 0.0),
+        "problem": Problem("AccessDenied", "no"),
+        "error": RolesAnywhereError("no", hint="none"),
+    }
+
+
+def secrets_of(identity: Identity) -> list[str]:
+    key = identity.key_pem().decode().splitlines()[1:-1]
+    return [SECRET_ACCESS_KEY, SESSION_TOKEN, TOKEN, *key]
+
+
+def test_no_object_that_we_have_prints_a_secret_even_with_nothing_redacted(
+    identity: Identity,
+) -> None:
+    shown = "\n".join(f"{one} {one!r}" for one in everything_we_have(identity).values())
+    assert [secret for secret in secrets_of(identity) if secret in shown] == []
+
+
+def test_no_object_that_we_have_can_be_logged_into_a_secret(
+    written: Written, identity: Identity
+) -> None:
+    for name, one in everything_we_have(identity).items():
+        log.debug("has %s", one, extra={name: one, "listed": [one], "mapped": {"of": one}})
+    assert len(lines(written())) == 10
+    assert [secret for secret in secrets_of(identity) if secret in written()] == []
+
+
+def test_what_was_learned_is_redacted_wherever_it_turns_up(
+    written: Written, redaction: Redaction
+) -> None:
+    redaction.learn(TOKEN, SECRET_ACCESS_KEY)
+    log.info("a %s", TOKEN, extra={"b": f"<{SECRET_ACCESS_KEY}>", "c": [TOKEN], TOKEN: 1})
+    try:
+        raise ValueError(TOKEN)
+    except ValueError:
+        log.exception("crashed")
+    assert TOKEN not in written()
+    assert SECRET_ACCESS_KEY not in written()
+    assert lines(written())[0]["b"] == f"<{REDACTED}>"
+
+
+@pytest.mark.parametrize(
+    "wrapping",
+    ['{{"secretAccessKey": "{}"}}', '{{"SecretAccessKey":"{}"}}', "secret_access_key='{}'",
+     '"{{\\"sessionToken\\":\\"{}\\"}}"', "SessionToken: {}", "Authorization: {}"],
+)  # fmt: skip
+def test_a_secret_that_nobody_told_of_is_known_by_the_name_before_it(wrapping: str) -> None:
+    assert SECRET_ACCESS_KEY not in Redaction()(wrapping.format(SECRET_ACCESS_KEY))
+
+
+def test_a_session_token_is_known_by_its_length() -> None:
+    assert Redaction()(f"got {SESSION_TOKEN}.") == f"got {REDACTED}."
+
+
+def test_a_private_key_is_known_by_its_armour(written: Written, identity: Identity) -> None:
+    log.info("read", extra={"content": f"before {identity.key_pem('sec1').decode()} after"})
+    assert lines(written())[0]["content"] == f"before {REDACTED}\n after"
+
+
+def test_bytes_are_counted_not_shown(written: Written) -> None:
+    log.info("read", extra={"content": SECRET_ACCESS_KEY.encode()})
+    assert lines(written())[0]["content"] == "<40 bytes>"
+
+
+@pytest.mark.parametrize(
+    "innocent",
+    [
+        "arn:aws:rolesanywhere:eu-west-1:111122223333:profile/5f1c9a6e-77b1-4c1e-8a51-2d9f0b8c4e22",
+        "/var/run/secrets/rolesanywhere-identity/tls.crt cannot be read: No such file",
+        "serial 727388117297164713361826471836461826471",
+        "the Authorization header is not this sidecar's token",
+    ],
+)
+def test_what_a_user_needs_to_read_is_left_alone(innocent: str) -> None:
+    assert Redaction()(innocent) == innocent
+
+
+def test_an_empty_secret_does_not_redact_everything(redaction: Redaction) -> None:
+    redaction.learn("", "a")
+    assert redaction("a sentence") == "a sentence"
+
+
+def test_a_thousand_sessions_later_the_token_is_still_redacted(redaction: Redaction) -> None:
+    redaction.learn(TOKEN, lasting=True)
+    for number in range(1000):
+        redaction.learn(f"{number:040}")
+    assert f"{999:040}" not in redaction(f"{999:040}")
+    assert TOKEN not in redaction(f"token {TOKEN}")
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.binary() | st.none()))
+def test_whatever_is_logged_is_one_line_of_json(fields: dict[str, object]) -> None:
+    record = logging.LogRecord("a", logging.INFO, "f", 1, "event", None, None)
+    record.fields = fields
+    line = JsonLines(Redaction()).format(record)
+    assert "\n" not in line
+    assert json.loads(line)["event"] == "event"

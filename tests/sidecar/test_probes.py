@@ -1,0 +1,79 @@
+"""Liveness and readiness as the kubelet sees them."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from rolesanywhere_sidecar.broker import Problem
+from rolesanywhere_sidecar.credentials import Credentials
+from rolesanywhere_sidecar.exchange import Reply
+from rolesanywhere_sidecar.probes import Probes
+from tests.sidecar.asking import an_ask
+from tests.support.sessions import SECRET_ACCESS_KEY, SESSION_TOKEN, some_credentials
+
+
+@dataclass
+class Work:
+    is_stuck: bool = False
+
+
+def ask(
+    target: str,
+    *,
+    held: Credentials | None = None,
+    problem: Problem | None = None,
+    work: Work | None = None,
+    method: str = "GET",
+) -> Reply:
+    probes = Probes(
+        current=lambda: held, problem=lambda: problem, background=(Work(), work or Work())
+    )
+    # The kubelet calls the pod's address, not loopback.
+    return probes.answer(an_ask(target, method=method, host="10.1.2.3:9912"))
+
+
+def test_holding_credentials_is_being_ready() -> None:
+    assert ask("/readyz", held=some_credentials()) == Reply(200, "ready\n")
+
+
+def test_a_failed_renewal_does_not_end_readiness() -> None:
+    problem = Problem("Throttled", "too fast")
+    assert ask("/readyz", held=some_credentials(), problem=problem).status == 200
+
+
+def test_before_the_first_session_readiness_says_so() -> None:
+    reply = ask("/readyz")
+    assert reply.status == 503
+    assert "still being created" in reply.body
+
+
+def test_without_credentials_readiness_says_why_on_one_line() -> None:
+    problem = Problem("AccessDenied", "the role\ntrusts another anchor")
+    assert ask("/readyz", problem=problem) == Reply(
+        503, "no credentials: AccessDenied: the role trusts another anchor\n"
+    )
+
+
+def test_being_alive_has_nothing_to_do_with_aws() -> None:
+    assert ask("/livez", problem=Problem("Throttled", "too fast")) == Reply(200, "alive\n")
+
+
+def test_background_work_that_is_stuck_ends_liveness() -> None:
+    assert ask("/livez", work=Work(is_stuck=True)) == Reply(503, "stuck: Work\n")
+
+
+@pytest.mark.parametrize("target", ["/", "/metricz", "/livez/more", "/v1/credentials", "/latest"])
+def test_there_is_nothing_else_on_the_probe_port(target: str) -> None:
+    assert ask(target, held=some_credentials()) == Reply(404)
+
+
+def test_a_probe_is_for_reading_only() -> None:
+    assert ask("/livez", method="POST").status == 405
+    assert ask("/livez", method="HEAD").status == 200
+
+
+def test_no_probe_shows_a_secret() -> None:
+    for target in ("/livez", "/readyz"):
+        body = ask(target, held=some_credentials()).body
+        assert SECRET_ACCESS_KEY not in body
+        assert SESSION_TOKEN not in body

@@ -1,0 +1,101 @@
+"""What the watcher makes of files that change, and of files that cannot be read."""
+
+import asyncio
+import logging
+
+import pytest
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar.rotation import POLL_SECONDS, RotationWatcher
+from tests.support.clocks import FakeClock
+
+
+class Unreadable(RolesAnywhereError):
+    code = "UnreadableFile"
+
+
+class Files:
+    """Content that a test changes; an exception instead of content is raised."""
+
+    def __init__(self, content: bytes | Exception = b"first") -> None:
+        self.content = content
+
+    def fingerprint(self) -> bytes:
+        if isinstance(self.content, Exception):
+            raise self.content
+        return self.content
+
+
+class Watched:
+    """A watcher with its files, and how often it called."""
+
+    def __init__(self, content: bytes | Exception = b"first") -> None:
+        self.files = Files(content)
+        self.clock = FakeClock()
+        self.calls = 0
+        self.watcher = RotationWatcher(self.files, changed=self._count, clock=self.clock)
+
+    def _count(self) -> None:
+        self.calls += 1
+
+    async def sees(self, *contents: bytes | Exception) -> int:
+        """The number of calls after one look at each of ``contents``."""
+        for content in contents:
+            self.files.content = content
+            await self.watcher.look()
+        return self.calls
+
+
+async def test_files_that_stay_the_same_call_nobody() -> None:
+    assert await Watched().sees(b"first", b"first", b"first") == 0
+
+
+async def test_each_new_content_calls_once() -> None:
+    assert await Watched().sees(b"first", b"second", b"second", b"third", b"first") == 3
+
+
+@pytest.mark.parametrize("failure", [Unreadable("tls.crt is gone"), PermissionError(13, "denied")])
+async def test_files_unreadable_in_mid_rotation_heal(failure: Exception) -> None:
+    assert await Watched().sees(b"first", failure, failure, b"second") == 1
+
+
+async def test_files_that_come_back_unchanged_call_nobody() -> None:
+    assert await Watched().sees(b"first", Unreadable("gone"), b"first") == 0
+
+
+async def test_files_unreadable_from_the_start_are_only_looked_at() -> None:
+    assert await Watched().sees(Unreadable("not there yet"), b"first") == 0
+
+
+async def test_being_unreadable_is_logged_once_until_it_heals(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gone = Unreadable("tls.crt is gone")
+    with caplog.at_level(logging.WARNING):
+        await Watched().sees(b"first", gone, gone, gone, b"first", gone)
+    assert [vars(one)["problem"] for one in caplog.records] == ["tls.crt is gone"] * 2
+
+
+async def test_it_looks_every_few_seconds_for_ever() -> None:
+    watched = Watched()
+    running = asyncio.create_task(watched.watcher.run())
+    await _looks(watched)
+    for number in range(3):
+        watched.files.content = b"%d" % number
+        await watched.clock.advance(POLL_SECONDS)
+        await _looks(watched)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert watched.calls == 3
+    assert not watched.watcher.is_stuck
+
+
+async def test_a_watcher_that_misses_its_turns_is_stuck() -> None:
+    watched = Watched()
+    watched.clock.ticks += 1000
+    assert watched.watcher.is_stuck
+
+
+async def _looks(watched: Watched) -> None:
+    """Let a look, which happens in a thread, come to its end."""
+    await asyncio.sleep(0.02)

@@ -1,0 +1,26 @@
+"""The operator's command line: ``rolesanywhere-operator webhook`` or ``controller``."""
+
+import os
+import sys
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_operator import app
+
+
+def main() -> int:
+    """Run the program that the command line names; 0 when it was told to stop, else not."""
+    arguments = sys.argv[1:]
+    if len(arguments) != 1 or arguments[0] not in app.PROGRAMS:
+        got = " ".join(arguments) or "nothing"
+        expected = " or ".join(app.PROGRAMS)
+        print(f"rolesanywhere-operator: got {got}, expected {expected}", file=sys.stderr)
+        return 2
+    try:
+        return app.run(arguments[0], os.environ)
+    except (RolesAnywhereError, OSError) as problem:
+        print(f"rolesanywhere-operator: {problem}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""A copy of a collection, kept true by list and watch.
+
+A list replaces the copy as a whole, so what was deleted during an outage disappears. An outage
+keeps the copy: old is better than empty. Never interprets objects: ``read`` does that.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
+
+from rolesanywhere_operator.kube.client import Gone, Json, KubeError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# A watch lasts this long plus up to half of it, so that replicas do not come back all at once.
+WATCH_SECONDS: Final = 240
+# Pauses after failures double from the first to the last, with full jitter.
+FIRST_PAUSE_SECONDS: Final = 0.5
+LAST_PAUSE_SECONDS: Final = 30.0
+
+
+class Source(Protocol):
+    """What a reflector needs of the API client."""
+
+    async def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
+        """GET ``path``."""
+        ...
+
+    def watch(self, path: str, *, resource_version: str, seconds: int) -> Any:
+        """An async iterator over events."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Time and randomness, given from outside: ``draw`` is uniform in [0, 1), times in seconds."""
+
+    monotonic: Callable[[], float]
+    draw: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+
+
+class Reflector(Generic[T]):
+    """The objects of a collection by namespace and name, each as ``read`` understood it."""
+
+    def __init__(
+        self, source: Source, path: str, *, read: Callable[[Json], T], chance: Chance
+    ) -> None:
+        self._source = source
+        self._path = path
+        self._read = read
+        self._chance = chance
+        self._held: dict[str, dict[str, T]] = {}
+        self._version: str | None = None
+        self._heard: float | None = None
+        self._failures = 0
+
+    @property
+    def synced(self) -> bool:
+        """Whether there has been a first list."""
+        return self._heard is not None
+
+    @property
+    def silence_seconds(self) -> float | None:
+        """Seconds since the API server was last heard; None before the first list."""
+        return None if self._heard is None else self._chance.monotonic() - self._heard
+
+    def of(self, namespace: str) -> Mapping[str, T]:
+        """The objects of ``namespace`` by name."""
+        return dict(self._held.get(namespace, {}))
+
+    async def run(self) -> NoReturn:
+        """Keep the copy true for ever; failures are logged and retried."""
+        while True:
+            try:
+                if self._version is None:
+                    await self._list()
+                await self._watch()
+                self._failures = 0
+            except Gone:
+                log.info("watch expired, listing again", extra={"path": self._path})
+                self._version = None
+            except KubeError as problem:
+                # Listing again, because after an outage the server may not be where it was.
+                self._version = None
+                await self._pause(problem)
+
+    async def _list(self) -> None:
+        listed = await self._source.get(self._path)
+        held: dict[str, dict[str, T]] = {}
+        for item in listed.get("items") or ():
+            namespace, name = _key(item)
+            held.setdefault(namespace, {})[name] = self._read(item)
+        self._held = held
+        self._version = _version(listed)
+        self._heard = self._chance.monotonic()
+        log.info("listed", extra={"path": self._path, "objects": sum(map(len, held.values()))})
+
+    async def _watch(self) -> None:
+        seconds = round(WATCH_SECONDS * (1 + self._chance.draw() / 2))
+        version = self._version or ""
+        async for event in self._source.watch(
+            self._path, resource_version=version, seconds=seconds
+        ):
+            self._apply(event.get("type"), event.get("object") or {})
+            self._heard = self._chance.monotonic()
+            self._failures = 0
+
+    def _apply(self, kind: object, item: Json) -> None:
+        namespace, name = _key(item)
+        match kind:
+            case "ADDED" | "MODIFIED":
+                self._held.setdefault(namespace, {})[name] = self._read(item)
+            case "DELETED":
+                self._held.get(namespace, {}).pop(name, None)
+            case "BOOKMARK":
+                pass
+            case _:
+                log.warning("unknown watch event", extra={"path": self._path, "type": kind})
+        self._version = _version(item) or self._version
+
+    async def _pause(self, problem: KubeError) -> None:
+        limit = min(FIRST_PAUSE_SECONDS * 2**self._failures, LAST_PAUSE_SECONDS)
+        self._failures = min(self._failures + 1, 16)
+        log.warning(
+            "cannot follow the API server, keeping what is known",
+            extra={"path": self._path, "code": problem.code, "problem": str(problem)},
+        )
+        await self._chance.sleep(limit * self._chance.draw())
+
+
+def _key(item: Json) -> tuple[str, str]:
+    metadata = item.get("metadata") or {}
+    return str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
+
+
+def _version(item: Json) -> str | None:
+    return (item.get("metadata") or {}).get("resourceVersion")
+
+
+async def sleep(seconds: float) -> None:
+    """`asyncio.sleep` with the one signature that `Chance` wants."""
+    await asyncio.sleep(seconds)

@@ -1,0 +1,115 @@
+"""Answers reviews: asks `selection` what becomes of a pod, and has `injection` do it.
+
+Never lets a pod in because of a mistake of ours, and never shows its author a stack trace.
+"""
+
+import logging
+import secrets
+from dataclasses import replace
+
+from rolesanywhere_operator.domain import injection, pods, selection
+from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
+from rolesanywhere_operator.kube.client import KubeError
+from rolesanywhere_operator.webhook import reviews
+from rolesanywhere_operator.webhook.catalog import Catalog
+from rolesanywhere_operator.webhook.reviews import Json, Review
+
+log = logging.getLogger(__name__)
+
+# What is refused for these would be refused whatever bindings there are.
+_NOT_ABOUT_BINDINGS = frozenset(
+    {
+        Reason.MALFORMED_ANNOTATION,
+        Reason.CONTRADICTORY_ANNOTATIONS,
+        Reason.UNKNOWN_CONTAINER,
+        Reason.NO_CONTAINER,
+        Reason.HOST_NETWORK,
+        Reason.WINDOWS,
+        Reason.NAME_TAKEN,
+    }
+)
+
+
+class Admission:
+    """Answers for pods, by the bindings of ``catalog``."""
+
+    def __init__(self, catalog: Catalog, *, sidecar_image: str) -> None:
+        self._catalog = catalog
+        self._sidecar_image = sidecar_image
+
+    async def answer(self, review: Review) -> Json:
+        """The AdmissionReview that answers ``review``, whatever happens."""
+        try:
+            decision = await self._decide(review)
+            answer = self._answer(review, decision)
+        except Exception:
+            reference = secrets.token_hex(4)
+            log.exception(
+                "admission failed", extra={"reference": reference, **_about(review.pod, review)}
+            )
+            return reviews.refused(
+                review.uid,
+                reason="InternalError",
+                message="the rolesanywhere webhook failed on this pod; its log says more under"
+                f" reference {reference}, please report it",
+                code=500,
+            )
+        log.info("admission", extra=_told(decision) | _about(review.pod, review))
+        return answer
+
+    async def _decide(self, review: Review) -> Decision:
+        namespace = review.namespace
+        decision = selection.decide(review.pod, namespace, self._catalog.at_hand(namespace))
+        if not isinstance(decision, Refuse) or decision.reason in _NOT_ABOUT_BINDINGS:
+            return decision
+        # Nobody is refused for a binding that the copy has not heard of yet.
+        try:
+            current = await self._catalog.asked(namespace)
+        except KubeError as problem:
+            log.warning("bindings cannot be read", extra={"problem": str(problem)})
+            doubt = " (as last heard: the API server could not be asked again)"
+            return replace(decision, sentence=decision.sentence + doubt)
+        return selection.decide(review.pod, namespace, current)
+
+    def _answer(self, review: Review, decision: Decision) -> Json:
+        match decision:
+            case Inject():
+                operations = injection.inject(
+                    review.pod, decision, default_image=self._sidecar_image
+                )
+                return reviews.allowed(review.uid, operations)
+            case Leave():
+                return reviews.allowed(review.uid)
+            case Refuse(reason, sentence):
+                return reviews.refused(review.uid, reason=reason, message=sentence)
+
+
+def _told(decision: Decision) -> Json:
+    name = type(decision).__name__.lower()
+    match decision:
+        case Inject(reason, binding, containers):
+            return {
+                "decision": name,
+                "reason": str(reason),
+                "binding": binding.name,
+                "generation": binding.generation,
+                "containers": list(containers),
+            }
+        case Refuse(reason, sentence, named):
+            return {
+                "decision": name,
+                "reason": str(reason),
+                "binding": named,
+                "sentence": sentence,
+            }
+        case Leave(reason):
+            return {"decision": name, "reason": str(reason)}
+
+
+def _about(pod: Json, review: Review) -> Json:
+    return {
+        "namespace": review.namespace,
+        "pod": pods.display_name(pod),
+        "dry_run": review.dry_run,
+        "uid": review.uid,
+    }

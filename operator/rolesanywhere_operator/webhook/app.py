@@ -1,0 +1,92 @@
+"""The webhook's composition root: everything is built here once, joined, and taken down.
+
+Never decides anything.
+"""
+
+import asyncio
+import logging
+import random
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from rolesanywhere_operator.kube import client
+from rolesanywhere_operator.kube.reflector import Chance, sleep
+from rolesanywhere_operator.settings import WebhookSettings
+from rolesanywhere_operator.webhook import server
+from rolesanywhere_operator.webhook.admission import Admission
+from rolesanywhere_operator.webhook.catalog import LiveCatalog
+from rolesanywhere_operator.webhook.tls import ServingCertificate
+
+log = logging.getLogger(__name__)
+
+# Reviews that are under way when the signal comes get this long; the API server itself waits
+# for ten seconds at most.
+DRAIN_SECONDS: Final = 10.0
+
+
+async def run(settings: WebhookSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `KubeError`, or OSError for a port in use."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    chance = Chance(monotonic=time.monotonic, draw=random.random, sleep=sleep)
+    async with client.connect(settings.kubeconfig) as kube:
+        catalog = LiveCatalog(kube, chance=chance)
+        certificate = ServingCertificate(settings.certificate, settings.private_key)
+        admission = Admission(catalog, sidecar_image=settings.sidecar_image)
+        probes = server.prober(lambda: _problem(stop, catalog, certificate))
+        async with (
+            asyncio.TaskGroup() as background,
+            _listening(probes, settings.address, settings.probe_port, name="probes"),
+            _listening(
+                server.reviewer(admission),
+                settings.address,
+                settings.port,
+                name="reviews",
+                tls=certificate.front,
+            ),
+        ):
+            tasks = [
+                background.create_task(catalog.reflector.run()),
+                background.create_task(certificate.follow()),
+            ]
+            await stop.wait()
+            log.info("stopping")
+            for task in tasks:
+                task.cancel()
+    log.info("stopped")
+
+
+def _problem(
+    stop: asyncio.Event, catalog: LiveCatalog, certificate: ServingCertificate
+) -> str | None:
+    """Why the API server should ask another replica."""
+    if stop.is_set():
+        return "the webhook is stopping"
+    if not certificate.loaded:
+        return "there is no serving certificate yet; the log says why"
+    if not catalog.reflector.synced:
+        return "the bindings have not been listed yet; the log says why"
+    return None
+
+
+@asynccontextmanager
+async def _listening(
+    app: web.Application, address: str, port: int, *, name: str, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address, port, ssl_context=tls).start()
+        for bound in runner.addresses:
+            log.info("listening", extra={"name_of_port": name, "port": bound[1]})
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,54 @@
+"""The bindings that admission looks at: a copy at hand, and the API server behind it.
+
+Never waits for the API server where the copy has an answer that lets a pod in.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from rolesanywhere_contract.names import API_VERSION, PLURAL
+from rolesanywhere_operator.domain import bindings
+from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding
+from rolesanywhere_operator.kube.client import Json
+from rolesanywhere_operator.kube.reflector import Chance, Reflector, Source
+
+EVERYWHERE: Final = f"/apis/{API_VERSION}/{PLURAL}"
+
+Entry = Binding | InvalidBinding
+
+
+class Catalog(Protocol):
+    """What admission needs to know of bindings."""
+
+    def at_hand(self, namespace: str) -> Mapping[str, Entry]:
+        """The namespace's bindings by name, as last heard."""
+        ...
+
+    async def asked(self, namespace: str) -> Mapping[str, Entry]:
+        """The namespace's bindings by name, as they are now. Raises `KubeError`."""
+        ...
+
+
+class LiveCatalog:
+    """A `Catalog` that follows the API server once its ``reflector`` runs."""
+
+    def __init__(self, source: Source, *, chance: Chance) -> None:
+        self._source = source
+        self.reflector = Reflector(source, EVERYWHERE, read=entry, chance=chance)
+
+    def at_hand(self, namespace: str) -> Mapping[str, Entry]:
+        """The namespace's bindings by name, as last heard."""
+        return self.reflector.of(namespace)
+
+    async def asked(self, namespace: str) -> Mapping[str, Entry]:
+        """The namespace's bindings by name, as they are now. Raises `KubeError`."""
+        listed = await self._source.get(f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}")
+        return {str(item["metadata"]["name"]): entry(item) for item in listed.get("items") or ()}
+
+
+def entry(raw: Json) -> Entry:
+    """The binding that ``raw`` is, or what is wrong with it: one bad binding hides no other."""
+    try:
+        return bindings.parse(raw)
+    except InvalidBinding as wrong:
+        return wrong

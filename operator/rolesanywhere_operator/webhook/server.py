@@ -1,0 +1,62 @@
+"""Admission over HTTP: one path, and for everything else a status with a sentence.
+
+Never decides about pods; never serves probes on the port that the API server calls.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from rolesanywhere_contract.names import LIVENESS_PATH, READINESS_PATH
+from rolesanywhere_operator.webhook import reviews
+from rolesanywhere_operator.webhook.admission import Admission
+
+INJECT_PATH: Final = "/inject"
+# etcd takes objects of 1.5 MiB by default, and JSON may double one; a review can hold two.
+LARGEST_REVIEW: Final = 8 * 2**20
+
+
+def reviewer(admission: Admission) -> web.Application:
+    """The application that the API server calls."""
+
+    async def inject(request: web.Request) -> web.Response:
+        return await _inject(request, admission)
+
+    app = web.Application(client_max_size=LARGEST_REVIEW)
+    app.router.add_post(INJECT_PATH, inject)
+    return app
+
+
+def prober(problem: Callable[[], str | None]) -> web.Application:
+    """The application that the kubelet calls: ``problem`` says why we are not ready, if so."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        if reason := problem():
+            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{reason}\n")
+        return web.Response(text="ok\n")
+
+    app = web.Application(client_max_size=1024)
+    app.router.add_get(LIVENESS_PATH, livez)
+    app.router.add_get(READINESS_PATH, readyz)
+    return app
+
+
+async def _inject(request: web.Request, admission: Admission) -> web.Response:
+    if request.content_type != "application/json":
+        return web.Response(
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            text=f"got content type {request.content_type}, expected application/json\n",
+        )
+    try:
+        review = reviews.read(await request.read())
+    except reviews.NotAReview as wrong:
+        return web.Response(status=HTTPStatus.BAD_REQUEST, text=f"{wrong}\n")
+    except reviews.UnexpectedReview as wrong:
+        answer = reviews.refused(wrong.uid, reason=wrong.code, message=str(wrong), code=400)
+        return web.json_response(answer)
+    return web.json_response(await admission.answer(review))

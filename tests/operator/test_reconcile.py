@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from rolesanywhere_operator.controller.reconcile import announcement, changes, judge
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from rolesanywhere_contract.names import LIVENESS_PATH, READINESS_PATH
 
 
 @asynccontextmanager
-async def serving(*, port: int, is_ready: Callable[[], bool]) -> AsyncIterator[int]:
+async def serving(*, host: str, port: int, is_ready: Callable[[], bool]) -> AsyncIterator[int]:
     """Answer probes on ``port`` (0: any) for the length of the block; yields the port."""
 
     async def live(_: web.Request) -> web.Response:
@@ -29,7 +29,7 @@ async def serving(*, port: int, is_ready: Callable[[], bool]) -> AsyncIterator[i
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, port=port)
+        site = web.TCPSite(runner, host, port)
         await site.start()
         yield int(runner.addresses[0][1])
     finally:

@@ -4,6 +4,7 @@ Handlers translate and decide nothing. Everything is built by call, so that impo
 registers nothing.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -13,7 +14,9 @@ import kopf
 from rolesanywhere_contract.names import GROUP, PLURAL, VERSION
 from rolesanywhere_operator.controller import reconcile
 
-# The API server's own limit for one page of a list is a matter of memory; this is client-go's.
+logger = logging.getLogger(__name__)
+
+# Objects a page when listing: memory against requests; what client-go's pager asks for.
 _CHUNK: Final = 500
 _FIELD: Final = "status.kopf"
 
@@ -31,13 +34,15 @@ def registry(
         patch.status.update(reconcile.changes(body, status))
         if (news := reconcile.announcement(body, status)) is not None:
             kopf.event(body, type=news.type, reason=news.reason, message=news.message)
+            where = {"namespace": body.metadata.namespace, "binding": body.metadata.name}
+            logger.info("binding judged", extra={**where, "reason": news.reason})
 
     routes = kopf.OperatorRegistry()
-    kopf.on.login(registry=routes)(log_in)
+    kopf.on.login(registry=routes, id="login")(log_in)
     # Named in full: a bare plural makes kopf ask every API group there is, and die of a sick one.
-    kopf.on.create(GROUP, VERSION, PLURAL, registry=routes)(judge)
-    kopf.on.update(GROUP, VERSION, PLURAL, registry=routes)(judge)
-    kopf.on.resume(GROUP, VERSION, PLURAL, registry=routes)(judge)
+    kopf.on.create(GROUP, VERSION, PLURAL, registry=routes, id="judge")(judge)
+    kopf.on.update(GROUP, VERSION, PLURAL, registry=routes, id="judge")(judge)
+    kopf.on.resume(GROUP, VERSION, PLURAL, registry=routes, id="judge")(judge)
     return routes
 
 
@@ -66,3 +71,15 @@ def settings() -> kopf.OperatorSettings:
     # Below the pod's terminationGracePeriodSeconds.
     chosen.process.ultimate_exiting_timeout = 25
     return chosen
+
+
+def quieten_logs() -> None:
+    """Of kopf's records, the warnings, and without the objects it hangs on each of them."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").addFilter(_without_ballast)
+
+
+def _without_ballast(record: logging.LogRecord) -> bool:
+    for name in ("settings", "k8s_skip"):
+        vars(record).pop(name, None)
+    return True

@@ -1,0 +1,158 @@
+"""The controller as one process: stand for election, then act until told to stop or outvoted.
+
+Builds everything once and joins it. Never survives the loss of its Lease: the process ends, and
+comes back as a candidate.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import kopf
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_operator.controller import probes, routes
+from rolesanywhere_operator.controller.login import log_in
+from rolesanywhere_operator.kube.client import connect
+from rolesanywhere_operator.kube.lease import Elector, LeaseLost, Terms
+from rolesanywhere_operator.kube.lease_store import KubernetesLease
+from rolesanywhere_operator.settings import ControllerSettings
+
+logger = logging.getLogger(__name__)
+
+EXIT_STOPPED: Final = 0
+EXIT_LOST: Final = 1
+
+
+class ControllerEnded(RolesAnywhereError):
+    """kopf came to an end though nobody asked it to."""
+
+    code = "ControllerEnded"
+    retryable = True
+
+
+def run(settings: ControllerSettings) -> int:
+    """Stand for election and act, until SIGTERM or SIGINT; returns the exit code for that.
+
+    Raises `ControllerEnded` when the work ends by itself, `KubeError` without a way to the API
+    server. When the Lease is lost the process ends on the spot, with exit code 1.
+    """
+    asyncio.run(_run(settings))
+    return EXIT_STOPPED
+
+
+async def _run(settings: ControllerSettings) -> None:
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    routes.quieten_logs()
+    async with connect(settings.kubeconfig) as kube:
+        elector = Elector(
+            KubernetesLease(kube, namespace=settings.namespace, name=settings.lease_name),
+            identity=f"{socket.gethostname()}_{uuid.uuid4()}",
+            terms=Terms.lasting(settings.lease_duration_seconds),
+            clock=_steady_seconds,
+            today=_now,
+        )
+        async with probes.serving(
+            host=settings.address,
+            port=settings.probe_port,
+            is_ready=lambda: elector.has_seen_the_lease,
+        ):
+            try:
+                logger.info("standing for election", extra={"lease": settings.lease_name})
+                if await _came_first(elector.acquire(), stop):
+                    logger.info("leading", extra={"lease": settings.lease_name})
+                    await _lead(elector, settings.kubeconfig, stop)
+            finally:
+                await elector.release()
+    logger.info("stopped")
+
+
+async def _lead(elector: Elector, kubeconfig: Path | None, stop: asyncio.Event) -> None:
+    """Work while the Lease is kept; it is kept until the work has come to its end."""
+    keeping = asyncio.create_task(elector.keep())
+    working = asyncio.create_task(_work(kubeconfig, stop))
+    await asyncio.wait({keeping, working}, return_when=asyncio.FIRST_COMPLETED)
+    if keeping.done():
+        _end_at_once(keeping.exception())
+    keeping.cancel()
+    await asyncio.wait({keeping})
+    failure = working.exception()
+    if failure is not None or not stop.is_set():
+        raise ControllerEnded(
+            f"the controller ended without being told to: {failure or 'kopf says why above'}",
+            hint="it is started again and tries again",
+        ) from failure
+
+
+async def _work(kubeconfig: Path | None, stop: asyncio.Event) -> None:
+    """kopf, until ``stop``. It cancels every task that was made after this call began."""
+    started = asyncio.Event()
+    reclaiming = asyncio.create_task(_reclaim_signals(started, stop))
+    try:
+        await kopf.operator(
+            registry=routes.registry(login=partial(log_in, kubeconfig), now=_now),
+            settings=routes.settings(),
+            clusterwide=True,
+            standalone=True,
+            ready_flag=started,
+            stop_flag=stop,
+        )
+    finally:
+        reclaiming.cancel()
+
+
+async def _reclaim_signals(started: asyncio.Event, stop: asyncio.Event) -> None:
+    """kopf takes the signals for itself, and then cannot be told from a kopf that just ended."""
+    await started.wait()
+    _stop_on_signals(stop)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+async def _came_first(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Whether ``work`` came to its end before ``stop``; else it is cancelled."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        stopping.cancel()
+        working.result()
+        return True
+    working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+    return False
+
+
+def _end_at_once(loss: BaseException | None) -> NoReturn:
+    """End the process without another step: somebody else may hold the Lease in a few seconds.
+
+    An orderly end would give kopf seconds to finish what it is at.
+    """
+    code = loss.code if isinstance(loss, LeaseLost) else type(loss).__name__
+    logger.error("no longer leading", extra={"code": code, "error": str(loss)})
+    logging.shutdown()
+    os._exit(EXIT_LOST)
+
+
+def _steady_seconds() -> float:
+    """A clock that goes on while the machine is suspended, unlike ``time.monotonic``."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -62,3 +62,21 @@ def a_pod(
 def a_container(name: str = "app", **fields: Any) -> Json:
     """A container; ``fields`` adds to it."""
     return {"name": name, "image": f"registry.example/{name}:1", **fields}
+
+
+def a_review(pod: Json, namespace: str = "team-a", **request: Any) -> Json:
+    """What the API server sends when ``pod`` is created; ``request`` overrides and adds fields."""
+    return {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "0f3c",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "operation": "CREATE",
+            "namespace": namespace,
+            "object": pod,
+            "dryRun": False,
+            **request,
+        },
+    }

@@ -1,0 +1,60 @@
+"""The command line, and what a process loads."""
+
+import json
+import logging
+import subprocess
+import sys
+
+from rolesanywhere_operator.logs import JsonLines
+
+
+def operator(
+    *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rolesanywhere_operator", *arguments],
+        env=env or {},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_command_that_is_not_one_is_told_what_there_is() -> None:
+    done = operator("webhok")
+    assert done.returncode == 2
+    assert done.stderr == "rolesanywhere-operator: got webhok, expected webhook or controller\n"
+
+
+def test_wrong_settings_are_one_line_and_not_a_traceback() -> None:
+    done = operator("webhook", env={"ROLESANYWHERE_OPERATOR_PORT": "x"})
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "ROLESANYWHERE_OPERATOR_SIDECAR_IMAGE" in done.stderr
+
+
+def test_outside_a_cluster_and_without_a_kubeconfig_the_webhook_says_so() -> None:
+    done = operator("webhook", env={"ROLESANYWHERE_OPERATOR_SIDECAR_IMAGE": "x"})
+    assert done.returncode == 1
+    assert "name a kubeconfig" in done.stderr
+
+
+def test_the_webhook_never_loads_kopf() -> None:
+    code = (
+        "import sys, rolesanywhere_operator.app, rolesanywhere_operator.webhook.app;"
+        "sys.exit('kopf' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_log_line_is_one_json_object_with_its_fields() -> None:
+    record = logging.LogRecord("there", logging.INFO, "", 0, "admission", None, None)
+    record.reason = "HostNetwork"
+    line = JsonLines().format(record)
+    assert "\n" not in line
+    fields = json.loads(line)
+    assert (fields["event"], fields["reason"], fields["level"]) == (
+        "admission", "HostNetwork", "info",
+    )  # fmt: skip
+    assert fields["time"].endswith("Z")

@@ -1,0 +1,46 @@
+"""What the operator's processes are told."""
+
+from pathlib import Path
+
+import pytest
+
+from rolesanywhere_operator.settings import (
+    ControllerSettings,
+    InvalidOperatorSettings,
+    WebhookSettings,
+)
+
+IMAGE = {"ROLESANYWHERE_OPERATOR_SIDECAR_IMAGE": "registry.example/sidecar:1"}
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    env = {
+        "ROLESANYWHERE_OPERATOR_LOG_LEVEL": "loud",
+        "ROLESANYWHERE_OPERATOR_PORT": "65536",
+        "ROLESANYWHERE_OPERATOR_PROBE_PORT": "-1",
+    }
+    with pytest.raises(InvalidOperatorSettings) as caught:
+        WebhookSettings.from_env(env)
+    assert len(caught.value.mistakes) == 4
+    for name in (*env, *IMAGE):
+        assert name in str(caught.value)
+
+
+def test_empty_is_unset() -> None:
+    env = IMAGE | {"KUBECONFIG": "", "ROLESANYWHERE_OPERATOR_LOG_LEVEL": ""}
+    assert WebhookSettings.from_env(env) == WebhookSettings.from_env(IMAGE)
+
+
+def test_a_kubeconfig_goes_by_its_usual_name() -> None:
+    settings = WebhookSettings.from_env(IMAGE | {"KUBECONFIG": "/tmp/kubeconfig"})  # noqa: S108
+    assert settings.kubeconfig == Path("/tmp/kubeconfig")  # noqa: S108
+
+
+@pytest.mark.parametrize("text", ["2", "301", "15s", "1.5"])
+def test_a_lease_has_its_limits(text: str) -> None:
+    env = {
+        "ROLESANYWHERE_OPERATOR_NAMESPACE": "rolesanywhere",
+        "ROLESANYWHERE_OPERATOR_LEASE_DURATION_SECONDS": text,
+    }
+    with pytest.raises(InvalidOperatorSettings, match="expected 3 to 300 seconds"):
+        ControllerSettings.from_env(env)

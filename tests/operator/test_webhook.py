@@ -1,0 +1,197 @@
+"""Admission over HTTP, with aiohttp's own client."""
+
+import base64
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonpatch
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from rolesanywhere_operator.kube.client import Unavailable
+from rolesanywhere_operator.webhook import server
+from rolesanywhere_operator.webhook.admission import Admission
+from rolesanywhere_operator.webhook.catalog import Entry
+from tests.operator.builders import IMAGE, a_binding, a_pod, a_review
+
+
+@dataclass
+class ScriptedCatalog:
+    """A catalog whose copy may lag behind what the API server would say."""
+
+    held: dict[str, Entry] = field(default_factory=dict)
+    current: dict[str, Entry] | Exception = field(default_factory=dict)
+    asked_times: int = 0
+
+    def at_hand(self, namespace: str) -> Mapping[str, Entry]:
+        return self.held if namespace == "team-a" else {}
+
+    async def asked(self, namespace: str) -> Mapping[str, Entry]:
+        self.asked_times += 1
+        if isinstance(self.current, Exception):
+            raise self.current
+        return self.current if namespace == "team-a" else {}
+
+
+Client = TestClient[Any, Any]
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def catalog() -> ScriptedCatalog:
+    return ScriptedCatalog(held={"reports": a_binding()})
+
+
+@pytest.fixture
+async def client(catalog: ScriptedCatalog) -> AsyncIterator[Client]:
+    app = server.reviewer(Admission(catalog, sidecar_image=IMAGE))
+    async with TestClient(TestServer(app)) as started:
+        yield started
+
+
+async def response_to(client: Client, review: Any) -> Any:
+    body = io.BytesIO(json.dumps(review).encode())
+    async with client.post("/inject", data=body, headers=JSON) as answer:
+        assert answer.status == 200
+        document = await answer.json()
+    assert (document["apiVersion"], document["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
+    assert document["response"]["uid"] == "0f3c"
+    return document["response"]
+
+
+async def test_a_pod_that_asks_is_injected(client: Client) -> None:
+    response = await response_to(client, a_review(a_pod()))
+    assert response["allowed"] is True
+    patched = jsonpatch.apply_patch(a_pod(), json.loads(base64.b64decode(response["patch"])))
+    assert patched["spec"]["initContainers"][0]["image"] == IMAGE
+
+
+async def test_a_pod_that_does_not_ask_is_let_in_untouched(client: Client) -> None:
+    assert await response_to(client, a_review(a_pod(inject=None))) == {
+        "uid": "0f3c", "allowed": True,
+    }  # fmt: skip
+
+
+async def test_a_refusal_carries_its_sentence_and_its_word(client: Client) -> None:
+    response = await response_to(client, a_review(a_pod(hostNetwork=True)))
+    assert response["allowed"] is False
+    assert response["status"]["reason"] == "HostNetwork"
+    assert "run it without hostNetwork" in response["status"]["message"]
+
+
+async def test_a_binding_that_the_copy_has_not_heard_of_is_read_before_a_refusal(
+    client: Client, catalog: ScriptedCatalog
+) -> None:
+    catalog.held, catalog.current = {}, {"reports": a_binding()}
+    assert (await response_to(client, a_review(a_pod())))["allowed"] is True
+
+
+async def test_a_binding_mended_a_moment_ago_does_not_refuse(
+    client: Client, catalog: ScriptedCatalog
+) -> None:
+    catalog.held = {"reports": a_binding(serviceAccountNames=["somebody"])}
+    catalog.current = {"reports": a_binding()}
+    assert (await response_to(client, a_review(a_pod())))["allowed"] is True
+
+
+async def test_the_api_server_is_not_asked_where_the_copy_suffices(
+    client: Client, catalog: ScriptedCatalog
+) -> None:
+    await response_to(client, a_review(a_pod()))
+    await response_to(client, a_review(a_pod(inject="maybe")))
+    await response_to(client, a_review(a_pod(inject=None)))
+    assert catalog.asked_times == 0
+
+
+async def test_a_refusal_that_could_not_be_confirmed_says_so(
+    client: Client, catalog: ScriptedCatalog
+) -> None:
+    catalog.held, catalog.current = {}, Unavailable("GET: no answer")
+    response = await response_to(client, a_review(a_pod()))
+    assert response["allowed"] is False
+    assert "could not be asked" in response["status"]["message"]
+
+
+async def test_a_mistake_of_ours_refuses_with_a_reference_that_the_log_has_too(
+    client: Client, catalog: ScriptedCatalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog.held, catalog.current = {}, RuntimeError("the secret inner workings")
+    response = await response_to(client, a_review(a_pod()))
+    assert response["allowed"] is False
+    assert (response["status"]["code"], response["status"]["reason"]) == (500, "InternalError")
+    [record] = [one for one in caplog.records if one.getMessage() == "admission failed"]
+    assert vars(record)["reference"] in response["status"]["message"]
+    assert "inner workings" not in json.dumps(response)
+    assert "inner workings" in caplog.text
+
+
+async def test_a_pod_that_makes_no_sense_is_refused_and_not_let_in(client: Client) -> None:
+    pod = a_pod()
+    pod["spec"]["containers"] = "none"
+    assert (await response_to(client, a_review(pod)))["allowed"] is False
+
+
+async def test_every_admission_is_one_line_with_its_facts(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    pod = a_pod()
+    pod["metadata"] |= {"name": None, "generateName": "reports-"}
+    with caplog.at_level(logging.INFO):
+        await response_to(client, a_review(pod, dryRun=True))
+    [line] = [vars(one) for one in caplog.records if one.getMessage() == "admission"]
+    facts = ("decision", "reason", "namespace", "pod", "binding", "dry_run")
+    assert [line[fact] for fact in facts] == [
+        "inject", "BindingSelected", "team-a", "reports-*", "reports", True,
+    ]  # fmt: skip
+
+
+async def test_a_review_of_something_else_is_refused_with_what_to_mend(client: Client) -> None:
+    response = await response_to(client, a_review(a_pod(), operation="UPDATE"))
+    assert response["allowed"] is False
+    assert "MutatingWebhookConfiguration" in response["status"]["message"]
+
+
+async def test_garbage_is_a_bad_request_with_a_reason(client: Client) -> None:
+    async with client.post("/inject", data=b"{", headers=JSON) as answer:
+        assert answer.status == 400
+        assert "not JSON" in await answer.text()
+
+
+async def test_another_content_type_is_unsupported(client: Client) -> None:
+    async with client.post("/inject", data=b"{}", headers={"Content-Type": "text/yaml"}) as answer:
+        assert answer.status == 415
+        assert "expected application/json" in await answer.text()
+
+
+async def test_a_review_of_more_than_eight_mebibytes_is_too_large(client: Client) -> None:
+    body = io.BytesIO(b" " * (8 * 2**20 + 1))
+    async with client.post("/inject", data=body, headers=JSON) as answer:
+        assert answer.status == 413
+
+
+async def test_a_review_of_almost_eight_mebibytes_is_answered(client: Client) -> None:
+    review = a_review(a_pod(annotations={"padding": "x" * (8 * 2**20 - 4096)}))
+    assert (await response_to(client, review))["allowed"] is True
+
+
+@pytest.mark.parametrize("path", ["/", "/inject/", "/inject-pod", "/livez"])
+async def test_a_path_we_do_not_have_is_not_found(client: Client, path: str) -> None:
+    async with client.post(path, json=a_review(a_pod())) as answer:
+        assert answer.status == 404
+
+
+async def test_not_ready_says_why() -> None:
+    problem: list[str] = ["no certificate"]
+    app = server.prober(lambda: problem[0] if problem else None)
+    async with TestClient(TestServer(app)) as client:
+        async with client.get("/livez") as answer:
+            assert answer.status == 200
+        async with client.get("/readyz") as answer:
+            assert (answer.status, await answer.text()) == (503, "no certificate\n")
+        problem.clear()
+        async with client.get("/readyz") as answer:
+            assert answer.status == 200

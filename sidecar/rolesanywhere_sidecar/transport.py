@@ -134,6 +134,7 @@ class Transport:
         return f"the HTTP client gave up ({type(problem).__name__})", _NETWORK
 
 
+_NO_BUNDLE: Final = "is not a PEM file of certificates"
 _NETWORK: Final = "check network policies, firewalls and proxies on the way"
 
 
@@ -146,27 +147,37 @@ class _Trust:
 
     def __init__(self, ca_bundle: str | None) -> None:
         self._bundle = ca_bundle
-        self._content = b""
+        self._digest = b""
         self._context: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
         """Blocking. Raises `_BadTrust` unless some good bundle was read before."""
-        if self._bundle is None:
-            self._context = self._context or ssl.create_default_context()
-            return self._context
         try:
-            content = Path(self._bundle).read_bytes()
-            digest = hashlib.sha256(content).digest()
-            if digest != self._content:
-                self._context = ssl.create_default_context(cadata=content.decode())
-                self._content = digest
-        except (OSError, ValueError) as problem:
+            return self._read()
+        except _BadTrust:
             if self._context is None:
-                reason = getattr(problem, "strerror", None) or "not a PEM file of certificates"
-                raise _BadTrust(f"the CA bundle {self._bundle} cannot be read: {reason}") from None
-        if self._context is None:  # an empty digest never equals one of content
-            raise _BadTrust(f"the CA bundle {self._bundle} cannot be read")
+                raise
+            return self._context
+
+    def _read(self) -> ssl.SSLContext:
+        digest = _content_of(self._bundle) if self._bundle else b""
+        if self._context is None or digest != self._digest:
+            try:
+                self._context = ssl.create_default_context(cafile=self._bundle)
+            except OSError:
+                raise _BadTrust(f"the CA bundle {self._bundle} {_NO_BUNDLE}") from None
+            self._digest = digest
         return self._context
+
+
+def _content_of(bundle: str) -> bytes:
+    try:
+        content = Path(bundle).read_bytes()
+    except OSError as problem:
+        raise _BadTrust(f"the CA bundle {bundle} cannot be read: {problem.strerror}") from None
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise _BadTrust(f"the CA bundle {bundle} {_NO_BUNDLE}")
+    return hashlib.sha256(content).digest()
 
 
 def _address(url: str) -> str:

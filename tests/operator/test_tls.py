@@ -37,7 +37,7 @@ def files(tmp_path: Path) -> Files:
 
 
 @asynccontextmanager
-async def listening(serving: ServingCertificate) -> AsyncIterator[int]:
+async def listening(tls: ssl.SSLContext) -> AsyncIterator[int]:
     """A TLS listener on a free loopback port that says hello to everybody."""
 
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,7 +45,7 @@ async def listening(serving: ServingCertificate) -> AsyncIterator[int]:
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(greet, "127.0.0.1", 0, ssl=serving.front)
+    server = await asyncio.start_server(greet, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -72,7 +72,7 @@ async def test_a_new_certificate_is_served_without_closing_the_listener(files: F
     files.hold(a_pair("first"))
     serving = ServingCertificate(files.certificate, files.private_key)
     assert serving.refresh()
-    async with listening(serving) as port:
+    async with listening(serving.front) as port:
         assert await served_name(port) == "first"
         files.hold(a_pair("second"))
         assert serving.refresh()
@@ -84,7 +84,7 @@ async def test_a_key_of_another_type_takes_the_old_ones_place(files: Files) -> N
     files.hold(a_pair("elliptic"))
     serving = ServingCertificate(files.certificate, files.private_key)
     serving.refresh()
-    async with listening(serving) as port:
+    async with listening(serving.front) as port:
         files.hold(a_pair("rsa", key=an_rsa_key()))
         assert serving.refresh()
         assert await served_name(port) == "rsa"
@@ -98,7 +98,7 @@ async def test_a_torn_pair_keeps_the_one_before_until_it_is_whole(
     files.hold(old)
     serving = ServingCertificate(files.certificate, files.private_key)
     serving.refresh()
-    async with listening(serving) as port:
+    async with listening(serving.front) as port:
         files.hold(new)
         getattr(files, left_behind).write_bytes(getattr(old, left_behind))
         assert not serving.refresh()
@@ -115,7 +115,7 @@ async def test_garbage_and_missing_files_keep_the_one_before(
     files.hold(a_pair("good"))
     serving = ServingCertificate(files.certificate, files.private_key)
     serving.refresh()
-    async with listening(serving) as port:
+    async with listening(serving.front) as port:
         files.certificate.unlink()
         if garbage is not None:
             files.certificate.write_bytes(garbage)
@@ -151,7 +151,7 @@ async def test_before_the_first_certificate_handshakes_fail_and_nothing_else(fil
     serving = ServingCertificate(files.certificate, files.private_key)
     assert not serving.refresh()
     assert not serving.loaded
-    async with listening(serving) as port:
+    async with listening(serving.front) as port:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await served_name(port)
         files.hold(a_pair("late"))
@@ -169,13 +169,15 @@ async def test_tls_before_1_2_is_not_spoken(files: Files) -> None:
     old_fashioned.verify_mode = ssl.CERT_NONE
     old_fashioned.set_ciphers("ALL:@SECLEVEL=0")
     old_fashioned.minimum_version = old_fashioned.maximum_version = ssl.TLSVersion.TLSv1_1
-    async with listening(serving) as port:
+    async with listening(serving.front) as port:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await served_name(port, client=old_fashioned)
-    # The client could: nothing but our minimum stood in its way.
-    serving.front.minimum_version = ssl.TLSVersion.TLSv1_1
-    serving.front.set_ciphers("ALL:@SECLEVEL=0")
-    async with listening(serving) as port:
+    # The client could: it is understood by a server as old as itself.
+    lax = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    lax.minimum_version = ssl.TLSVersion.TLSv1_1
+    lax.set_ciphers("ALL:@SECLEVEL=0")
+    lax.load_cert_chain(files.certificate, files.private_key)
+    async with listening(lax) as port:
         assert await served_name(port, client=old_fashioned) == "first"
 
 
@@ -186,7 +188,7 @@ async def test_clients_verify_what_is_served(files: Files, version: ssl.TLSVersi
     serving.refresh()
     client = ssl.create_default_context(cadata=files.certificate.read_text())
     client.minimum_version = client.maximum_version = version
-    async with listening(serving) as port:
+    async with listening(serving.front) as port:
         assert await served_name(port, client=client, sni="127.0.0.1") == "verified"
 
 

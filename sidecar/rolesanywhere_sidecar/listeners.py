@@ -21,7 +21,8 @@ from rolesanywhere_sidecar.exchange import Answer, Ask, Reply
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS: Final = 128
+# A pod's workers may all start at once; each is answered in a moment.
+MAX_CONNECTIONS: Final = 512
 MAX_HEADERS: Final = 64
 # Bytes of a request line, and of one header: SDKs send less than a tenth.
 MAX_LINE: Final = 4096
@@ -98,12 +99,16 @@ class Listener:
 
         connections = web.Server(handle)
         accept = functools.partial(_accept, connections)
-        server = await asyncio.get_running_loop().create_server(accept, sock=at)
+        server = await asyncio.get_running_loop().create_server(
+            accept, sock=at, backlog=MAX_CONNECTIONS
+        )
         return cls(connections, server)
 
     async def close(self) -> None:
         """Take no more connections, and finish those that are being answered, within seconds."""
         self._server.close()
+        # Idle ones first: they would use up the time of those that are being answered.
+        self._connections.pre_shutdown()
         await self._connections.shutdown(DRAIN_SECONDS)
 
 

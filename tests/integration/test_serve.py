@@ -1,5 +1,6 @@
 """``serve`` as a real process: what an unmodified SDK gets from it, and what it survives."""
 
+import asyncio
 import json
 import os
 import signal
@@ -157,6 +158,14 @@ async def test_boto3_gets_credentials_by_imdsv2(stage: Stage, slash: str) -> Non
         )
     assert caller["method"] == "iam-role"
     assert ":assumed-role/reports/" in caller["arn"]
+
+
+async def test_three_hundred_callers_at_once_cost_one_session(stage: Stage) -> None:
+    async with serving(stage) as sidecar:
+        async with asyncio.timeout(10):
+            answers = await asyncio.gather(*(sidecar.credentials(stage.token) for _ in range(300)))
+        assert [status for status, _ in answers] == [200] * 300
+    assert len(stage.serials()) == 1
 
 
 async def test_a_rotated_certificate_is_picked_up_long_before_the_session_ages(

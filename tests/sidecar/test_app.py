@@ -25,6 +25,17 @@ ENV = {
     "ROLESANYWHERE_ROLE_ARN": ROLE_ARN,
     "ROLESANYWHERE_CERTIFICATE": "/nonexistent/tls.crt",
 }
+TERMINATED_WHILE_LOADING = """
+import importlib.abc, os, signal, sys
+class Terminating(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "rolesanywhere_sidecar.app":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Terminating())
+from rolesanywhere_sidecar.__main__ import main
+sys.argv = ["rolesanywhere-sidecar", "serve"]
+sys.exit(main())
+"""
 MODULES = "import sys, rolesanywhere_sidecar.{}; print(*sys.modules)"
 
 
@@ -92,6 +103,11 @@ def test_credential_process_does_not_load_the_server(module: str) -> None:
     )
     loaded = set(done.stdout.split())
     assert not loaded & {"aiohttp.web", "rolesanywhere_sidecar.app"}
+
+
+def test_a_sigterm_that_comes_while_the_server_is_still_loaded_ends_it_too() -> None:
+    done = subprocess.run([sys.executable, "-c", TERMINATED_WHILE_LOADING], env=ENV, check=False)
+    assert done.returncode == 0
 
 
 def test_a_bug_ends_with_exit_code_1_and_is_redacted_like_anything_else(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -144,9 +145,12 @@ async def test_connections_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None
         assert status_of(await send(port, request)) == 200
 
 
-async def test_closing_hangs_up_and_takes_no_more() -> None:
+async def test_closing_hangs_up_on_idlers_at_once_and_takes_no_more() -> None:
     async with a_listener() as port:
         idle = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(0.02)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < listeners.DRAIN_SECONDS / 2
     assert await idle[0].read() == b""
     await hang_up(idle[1])
     with pytest.raises(ConnectionRefusedError):

@@ -86,7 +86,7 @@ async def a_sidecar(folder: Path, env: Mapping[str, str]) -> AsyncIterator[Runni
             cwd=folder, stdout=stderr, stderr=stderr,
         )  # fmt: skip
     try:
-        async with aiohttp.ClientSession() as client:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
             yield RunningSidecar(process, port, probe_port, log_file, client)
     finally:
         if process.returncode is None:

@@ -1,0 +1,152 @@
+"""Our requests beside those of AWS's own client, for the same key and the same session.
+
+Nothing may differ but the time, ids and attempts of the SDK, User-Agent and signature; both are
+sent to a service that verifies them.
+"""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rolesanywhere_sidecar import commandline
+from rolesanywhere_sidecar.identities import IdentityFiles
+from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from tests.fakes.aws import FakeAWS, utc_now
+from tests.fakes.pki import LEAF, Authority, Identity, KeyForm, KeyKind
+from tests.fakes.recorded import essence
+from tests.fakes.wire import WireRequest
+from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
+from tests.support.gotools import build
+from tests.support.tools import build_or_skip
+
+PACKAGE = "github.com/aws/rolesanywhere-credential-helper"
+ROOT = Authority.root(at=utc_now())
+
+
+@pytest.fixture(scope="session")
+def helper() -> Path:
+    return build_or_skip(lambda: build("aws-helper", PACKAGE, cgo=True))
+
+
+def flags_for(identity: Identity, folder: Path, aws: FakeAWS, form: KeyForm) -> list[str]:
+    """One command line for both; the helper takes a chain only from a file of its own."""
+    (folder / "tls.crt").write_bytes(identity.certificate_pem)
+    (folder / "tls.key").write_bytes(identity.key_pem(form))
+    (folder / "chain.pem").write_bytes(identity.chain_pem)
+    chain = ["--intermediates", f"{folder}/chain.pem"] if identity.chain else []
+    return [
+        "credential-process", "--certificate", f"{folder}/tls.crt",
+        "--private-key", f"{folder}/tls.key", *chain, "--endpoint", aws.rolesanywhere_url,
+        "--trust-anchor-arn", TRUST_ANCHOR_ARN, "--profile-arn", PROFILE_ARN,
+        "--role-arn", ROLE_ARN,
+    ]  # fmt: skip
+
+
+async def theirs(helper: Path, argv: list[str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        helper, *argv,
+        env={"HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "*"},
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        _, errors = await asyncio.wait_for(process.communicate(), timeout=60)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode == 0, errors.decode()
+
+
+async def ours(argv: list[str]) -> None:
+    _, settings = commandline.parse(argv, {})
+    client = RolesAnywhere(settings, IdentityFiles.of(settings), now=utc_now, env={})
+    try:
+        await client.create_session()
+    finally:
+        await client.close()
+
+
+async def both(
+    helper: Path, identity: Identity, folder: Path, *more: str, form: KeyForm = "pkcs8"
+) -> tuple[WireRequest, WireRequest]:
+    """The two requests, both of which the service has accepted."""
+    world = small_world(ROOT.certificate, accept_role_session_name=True)
+    async with FakeAWS.start(world) as aws:
+        argv = [*flags_for(identity, folder, aws, form), *more]
+        await theirs(helper, argv)
+        await ours(argv)
+        assert [entry.verdict for entry in aws.requests] == ["ok", "ok"]
+        their, our = (entry.request for entry in aws.requests)
+    return their, our
+
+
+def signed_headers(request: WireRequest) -> str:
+    return (request.get("authorization") or "").partition("SignedHeaders=")[2].partition(",")[0]
+
+
+def deep(kind: KeyKind = "p256") -> Identity:
+    upper = ROOT.intermediate("Upper", at=utc_now())
+    return upper.intermediate("Lower", at=utc_now()).leaf(at=utc_now(), kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("rsa-2048", "pkcs1"), ("rsa-3072", "pkcs8"), ("p256", "sec1"), ("p384", "pkcs8"),
+     ("p521", "pkcs8")],
+)  # fmt: skip
+async def test_they_are_equal_for_every_kind_of_key(
+    helper: Path, tmp_path: Path, kind: KeyKind, form: KeyForm
+) -> None:
+    their, our = await both(helper, ROOT.leaf(at=utc_now(), kind=kind), tmp_path, form=form)
+    assert essence(our) == essence(their)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--session-duration", "900"],
+        ["--role-session-name", "team-a.web=1,2@3"],
+        ["--session-duration", "43200", "--role-session-name", "ab"],
+        ["--region", "eu-west-1"],
+    ],
+    ids=" ".join,
+)
+async def test_they_are_equal_for_every_wish(helper: Path, tmp_path: Path, more: list[str]) -> None:
+    their, our = await both(helper, ROOT.leaf(at=utc_now()), tmp_path, *more)
+    assert essence(our) == essence(their)
+    assert our.body == their.body  # to the byte, beyond what JSON asks for
+
+
+async def test_they_are_equal_with_a_chain(helper: Path, tmp_path: Path) -> None:
+    their, our = await both(helper, deep("rsa-2048"), tmp_path)
+    assert essence(our) == essence(their)
+    assert len((our.get("x-amz-x509-chain") or "").split(",")) == 2
+
+
+async def test_they_are_equal_for_a_serial_of_any_size(helper: Path, tmp_path: Path) -> None:
+    for serial in (1, 255, 2**159 - 1):
+        leaf = ROOT.leaf(at=utc_now(), template=replace(LEAF, serial=serial))
+        their, our = await both(helper, leaf, tmp_path)
+        assert essence(our) == essence(their)
+        assert essence(our)["credential"] == str(serial)
+
+
+async def test_the_same_headers_are_signed(helper: Path, tmp_path: Path) -> None:
+    """Also those whose values are each client's own."""
+    their, our = await both(helper, deep(), tmp_path)
+    assert signed_headers(our) == signed_headers(their)
+
+
+async def test_the_comparison_can_fail(helper: Path, tmp_path: Path) -> None:
+    their, our = await both(helper, ROOT.leaf(at=utc_now()), tmp_path)
+
+    def with_host(request: WireRequest, host: str) -> dict[str, Any]:
+        kept = [(k, v) for k, v in request.headers if k.lower() != "host"]
+        return essence(replace(request, headers=(*kept, ("host", host))))
+
+    assert with_host(our, "elsewhere") != essence(their)
+    assert essence(replace(our, body=b'{"durationSeconds":901}')) != essence(their)
+    assert essence(replace(our, target=our.target.replace("%3A", ":"))) != essence(their)

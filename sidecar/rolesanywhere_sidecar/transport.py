@@ -134,7 +134,6 @@ class Transport:
         return f"the HTTP client gave up ({type(problem).__name__})", _NETWORK
 
 
-_NO_BUNDLE: Final = "is not a PEM file of certificates"
 _NETWORK: Final = "check network policies, firewalls and proxies on the way"
 
 
@@ -165,7 +164,9 @@ class _Trust:
             try:
                 self._context = ssl.create_default_context(cafile=self._bundle)
             except OSError:
-                raise _BadTrust(f"the CA bundle {self._bundle} {_NO_BUNDLE}") from None
+                raise _BadTrust(
+                    f"the CA bundle {self._bundle} is not a PEM file of certificates"
+                ) from None
             self._digest = digest
         return self._context
 
@@ -175,8 +176,6 @@ def _content_of(bundle: str) -> bytes:
         content = Path(bundle).read_bytes()
     except OSError as problem:
         raise _BadTrust(f"the CA bundle {bundle} cannot be read: {problem.strerror}") from None
-    if b"-----BEGIN CERTIFICATE-----" not in content:
-        raise _BadTrust(f"the CA bundle {bundle} {_NO_BUNDLE}")
     return hashlib.sha256(content).digest()
 
 

@@ -30,8 +30,9 @@ COPY operator/rolesanywhere_operator /app/rolesanywhere_operator
 RUN python3 -m compileall -q /app && rm -rf /app/bin
 
 FROM ${BASE_IMAGE} AS runtime
-# Python images bring pip along; nothing here may install at run time.
-RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/site-packages/pip*
+# Python images bring pip along, or the means to make it; nothing here may install at run time.
+RUN python3 -c "import importlib.util as util, shutil; [shutil.rmtree(spec.submodule_search_locations[0]) for spec in map(util.find_spec, ('pip', 'setuptools', 'ensurepip')) if spec]" \
+    && rm -rf /usr/local/bin/pip* /usr/share/python-wheels
 ENV PYTHONPATH=/app PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /app

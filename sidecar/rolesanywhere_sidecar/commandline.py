@@ -26,13 +26,13 @@ ALIASES: Final[Mapping[str, str]] = {
     "pkcs11_module": "--pkcs11-lib",
 }
 
-SERVE_ONLY: Final = frozenset({"token_file", "port", "probe_port", "imds"})
+SERVE_ONLY: Final = frozenset({"token_file", "port", "probe_port", "imds", "log_level"})
 
 # aws_signing_helper's flags that have no place here, and what does their work.
 ELSEWHERE: Final[Mapping[str, str]] = {
     "--no-verify-ssl": "TLS is always verified; name your authority with --ca-bundle",
     "--with-proxy": "leave it out: https_proxy and no_proxy are always honoured",
-    "--debug": "set --log-level debug",
+    "--debug": "leave it out: serve says more with --log-level debug",
     "--hop-limit": "leave it out: only this machine's loopback is served",
     "--cert-selector": "there is no operating system store here; name a file with --certificate",
     "--system-store-name": "there is no operating system store here; name a file",

@@ -7,6 +7,7 @@ standard error. Never caches.
 
 import asyncio
 import json
+import logging
 import os
 import random
 import sys
@@ -19,6 +20,8 @@ from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.identities import IdentityFiles
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+
+PROGRAM: Final = "rolesanywhere-sidecar"
 
 # Before the second and the third attempt, in seconds, before jitter: an SDK waits for us.
 PAUSES: Final = (1.0, 3.0)
@@ -34,10 +37,11 @@ class SessionSource(Protocol):
 
 def main(settings: Settings) -> int:
     """Print a session; the exit code is 0, or 1 when there is none."""
+    _warn_in_sentences()
     try:
         credentials = asyncio.run(_fetch(settings))
     except RolesAnywhereError as problem:
-        print(f"rolesanywhere-sidecar: {problem.code}: {problem}", file=sys.stderr)
+        print(f"{PROGRAM}: {problem.code}: {problem}", file=sys.stderr)
         return 1
     print(document(credentials))
     return 0
@@ -76,6 +80,19 @@ async def session_from(
                 raise
         await pause(seconds * (1 + draw()) / 2)
     return await source.create_session()
+
+
+class _Sentence(logging.Formatter):
+    """For somebody at a terminal, not for a log collector."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{PROGRAM}: {record.getMessage()}: {getattr(record, 'problem', '')}"
+
+
+def _warn_in_sentences() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Sentence())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 async def _fetch(settings: Settings) -> Credentials:

@@ -124,6 +124,17 @@ async def test_a_mismatched_pair_is_told_without_asking_the_service(
     assert not aws.requests
 
 
+async def test_a_doubt_about_the_certificate_is_one_sentence_beside_the_session(
+    aws: FakeAWS, tmp_path: Path
+) -> None:
+    leaf = ROOT.leaf(at=utc_now())
+    beside = replace(leaf, chain=(Authority.root("Stranger", at=utc_now()).certificate,))
+    outcome = await run(aws, *files_of(beside, tmp_path))
+    outcome.credentials()
+    [line] = outcome.errors.splitlines()
+    assert line.startswith("rolesanywhere-sidecar: identity questionable: 1 certificate(s) beside")
+
+
 async def test_wrong_settings_are_all_named_and_exit_2(aws: FakeAWS) -> None:
     outcome = await run(aws, "--session-duration", "1", ROLESANYWHERE_ROLE_ARN="oops")
     assert (outcome.status, outcome.output) == (2, "")

@@ -67,8 +67,9 @@ async def _run(settings: ControllerSettings) -> None:
             host=settings.address,
             port=settings.probe_port,
             is_ready=lambda: elector.has_seen_the_lease,
-        ):
+        ) as port:
             try:
+                logger.info("probes answered", extra={"port": port})
                 logger.info("standing for election", extra={"lease": settings.lease_name})
                 if await _came_first(elector.acquire(), stop):
                     logger.info("leading", extra={"lease": settings.lease_name})

@@ -1,0 +1,297 @@
+"""What the chart renders: permissions to the letter, pods that are restricted, a safe webhook."""
+
+from base64 import b64decode
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from rolesanywhere_operator.settings import (
+    ControllerSettings,
+    Settings,
+    WebhookSettings,
+    variable,
+)
+from tests.chart.helm import CHART, FULLNAME, HelmFailed, Manifest, render
+from tests.cluster.binaries import find_or_build_helm
+from tests.support.tools import build_or_skip
+
+CRDS = CHART.parents[1] / "crds"
+CA = "-----BEGIN CERTIFICATE-----\nbm90IHJlYWxseQ==\n-----END CERTIFICATE-----\n"
+
+READ_BINDINGS = {
+    "apiGroups": ["rolesanywhere.dev"],
+    "resources": ["rolesanywherebindings"],
+    "verbs": ["get", "list", "watch"],
+}
+
+
+def rendered(**values: Any) -> list[Manifest]:
+    helm = build_or_skip(find_or_build_helm)
+    return render(helm, namespace="aws-system", values=values)
+
+
+@pytest.fixture(scope="module")
+def chart() -> list[Manifest]:
+    """The chart with the values it comes with."""
+    return rendered()
+
+
+def of_kind(manifests: Sequence[Manifest], kind: str) -> dict[str, Manifest]:
+    return {m["metadata"]["name"]: m for m in manifests if m["kind"] == kind}
+
+
+def pod_spec(manifests: Sequence[Manifest], component: str) -> Any:
+    deployment = of_kind(manifests, "Deployment")[f"{FULLNAME}-{component}"]
+    return deployment["spec"]["template"]["spec"]
+
+
+def test_the_schemas_in_the_chart_are_copies_of_the_one_source() -> None:
+    """``make crds`` makes them so."""
+    copies = {path.name: path.read_bytes() for path in (CHART / "crds").iterdir()}
+    assert copies == {path.name: path.read_bytes() for path in CRDS.iterdir()}
+
+
+def test_the_permissions_are_these_and_no_others(chart: list[Manifest]) -> None:
+    roles = {
+        (kind, name): role["rules"]
+        for kind in ("ClusterRole", "Role")
+        for name, role in of_kind(chart, kind).items()
+    }
+    assert roles == {
+        ("ClusterRole", f"aws-system-{FULLNAME}-webhook"): [READ_BINDINGS],
+        ("ClusterRole", f"aws-system-{FULLNAME}-controller"): [
+            READ_BINDINGS,
+            {
+                "apiGroups": ["rolesanywhere.dev"],
+                "resources": ["rolesanywherebindings/status"],
+                "verbs": ["patch"],
+            },
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+        ],
+        ("Role", f"{FULLNAME}-controller"): [
+            {
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "resourceNames": [f"{FULLNAME}-controller"],
+                "verbs": ["get", "create", "update"],
+            }
+        ],
+    }
+
+
+def test_every_role_is_bound_to_the_account_of_its_own_name(chart: list[Manifest]) -> None:
+    bindings = of_kind(chart, "ClusterRoleBinding") | of_kind(chart, "RoleBinding")
+    bound = {
+        (b["roleRef"]["kind"], b["roleRef"]["name"]): [
+            (s["kind"], s["namespace"], s["name"]) for s in b["subjects"]
+        ]
+        for b in bindings.values()
+    }
+    webhook = [("ServiceAccount", "aws-system", f"{FULLNAME}-webhook")]
+    controller = [("ServiceAccount", "aws-system", f"{FULLNAME}-controller")]
+    assert bound == {
+        ("ClusterRole", f"aws-system-{FULLNAME}-webhook"): webhook,
+        ("ClusterRole", f"aws-system-{FULLNAME}-controller"): controller,
+        ("Role", f"{FULLNAME}-controller"): controller,
+    }
+
+
+def test_each_program_runs_as_its_own_account(chart: list[Manifest]) -> None:
+    for component in ("webhook", "controller"):
+        assert pod_spec(chart, component)["serviceAccountName"] == f"{FULLNAME}-{component}"
+        assert f"{FULLNAME}-{component}" in of_kind(chart, "ServiceAccount")
+
+
+@pytest.mark.parametrize("component", ["webhook", "controller"])
+def test_the_pods_pass_pod_security_restricted(chart: list[Manifest], component: str) -> None:
+    pod = pod_spec(chart, component)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
+    assert all("secret" in volume for volume in pod.get("volumes", []))
+
+
+@pytest.mark.parametrize("component", ["webhook", "controller"])
+def test_the_pods_are_probed_and_their_appetite_is_bounded(
+    chart: list[Manifest], component: str
+) -> None:
+    (container,) = pod_spec(chart, component)["containers"]
+    for probe, path in {"livenessProbe": "/livez", "readinessProbe": "/readyz"}.items():
+        assert container[probe]["httpGet"] == {"path": path, "port": "probes"}
+    assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+    assert "memory" in container["resources"]["limits"]
+
+
+def test_only_pods_that_ask_reach_the_webhook(chart: list[Manifest]) -> None:
+    (configuration,) = of_kind(chart, "MutatingWebhookConfiguration").values()
+    (webhook,) = configuration["webhooks"]
+    assert [condition["expression"] for condition in webhook["matchConditions"]] == [
+        "has(object.metadata.annotations) &&"
+        " ('rolesanywhere.dev/inject' in object.metadata.annotations ||"
+        " 'rolesanywhere.dev/binding' in object.metadata.annotations)"
+    ]
+    assert webhook["rules"] == [
+        {
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "resources": ["pods"],
+            "operations": ["CREATE"],
+            "scope": "Namespaced",
+        }
+    ]
+
+
+def test_a_pod_that_asks_is_never_let_through_unseen(chart: list[Manifest]) -> None:
+    (configuration,) = of_kind(chart, "MutatingWebhookConfiguration").values()
+    (webhook,) = configuration["webhooks"]
+    told = {
+        name: webhook[name]
+        for name in (
+            "failurePolicy", "matchPolicy", "reinvocationPolicy", "sideEffects", "timeoutSeconds",
+        )
+    }  # fmt: skip
+    assert told == {
+        "failurePolicy": "Fail",
+        "matchPolicy": "Equivalent",
+        "reinvocationPolicy": "IfNeeded",
+        "sideEffects": "None",
+        "timeoutSeconds": 10,
+    }
+
+
+def test_the_namespaces_that_must_come_up_without_us_are_left_out() -> None:
+    manifests = rendered(webhook={"excludedNamespaces": ["cni"]})
+    (configuration,) = of_kind(manifests, "MutatingWebhookConfiguration").values()
+    assert configuration["webhooks"][0]["namespaceSelector"]["matchExpressions"] == [
+        {
+            "key": "kubernetes.io/metadata.name",
+            "operator": "NotIn",
+            "values": ["kube-system", "aws-system", "cni"],
+        }
+    ]
+
+
+def test_reviews_arrive_where_the_webhook_listens(chart: list[Manifest]) -> None:
+    (configuration,) = of_kind(chart, "MutatingWebhookConfiguration").values()
+    target = configuration["webhooks"][0]["clientConfig"]["service"]
+    service = of_kind(chart, "Service")[target["name"]]
+    assert target["namespace"] == service["metadata"]["namespace"]
+    (port,) = [p for p in service["spec"]["ports"] if p["port"] == target["port"]]
+    (container,) = pod_spec(chart, "webhook")["containers"]
+    listening = {p["name"]: p["containerPort"] for p in container["ports"]}
+    environment = {e["name"]: e.get("value") for e in container["env"]}
+    assert str(listening[port["targetPort"]]) == environment["ROLESANYWHERE_OPERATOR_PORT"]
+    labels = of_kind(chart, "Deployment")[f"{FULLNAME}-webhook"]["spec"]["template"]["metadata"]
+    assert service["spec"]["selector"].items() <= labels["labels"].items()
+
+
+def test_the_services_of_the_two_programs_are_told_apart(chart: list[Manifest]) -> None:
+    (service,) = of_kind(chart, "Service").values()
+    controller = of_kind(chart, "Deployment")[f"{FULLNAME}-controller"]
+    labels = controller["spec"]["template"]["metadata"]["labels"]
+    assert not service["spec"]["selector"].items() <= labels.items()
+
+
+def test_two_webhooks_run_and_one_of_them_survives_a_drain(chart: list[Manifest]) -> None:
+    deployment = of_kind(chart, "Deployment")[f"{FULLNAME}-webhook"]
+    (budget,) = of_kind(chart, "PodDisruptionBudget").values()
+    assert deployment["spec"]["replicas"] == 2
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["selector"] == deployment["spec"]["selector"]
+
+
+def test_the_controllers_lease_is_the_one_it_may_write(chart: list[Manifest]) -> None:
+    (container,) = pod_spec(chart, "controller")["containers"]
+    environment = {e["name"]: e.get("value") for e in container["env"]}
+    (role,) = of_kind(chart, "Role").values()
+    (rule,) = role["rules"]
+    assert rule["resourceNames"] == [environment["ROLESANYWHERE_OPERATOR_LEASE_NAME"]]
+
+
+def test_cert_manager_makes_the_certificate_for_the_services_name(chart: list[Manifest]) -> None:
+    certificate = of_kind(chart, "Certificate")[f"{FULLNAME}-webhook"]
+    assert certificate["spec"]["dnsNames"] == [f"{FULLNAME}-webhook.aws-system.svc"]
+    (volume,) = pod_spec(chart, "webhook")["volumes"]
+    assert volume["secret"]["secretName"] == certificate["spec"]["secretName"]
+    (configuration,) = of_kind(chart, "MutatingWebhookConfiguration").values()
+    assert configuration["metadata"]["annotations"] == {
+        "cert-manager.io/inject-ca-from": f"aws-system/{FULLNAME}-webhook"
+    }
+
+
+def test_a_certificate_of_ones_own_needs_no_cert_manager() -> None:
+    mine = {"secretName": "mine", "caBundle": CA}
+    manifests = rendered(webhook={"certificate": mine})
+    assert not of_kind(manifests, "Certificate")
+    assert not of_kind(manifests, "Issuer")
+    (volume,) = pod_spec(manifests, "webhook")["volumes"]
+    assert volume["secret"]["secretName"] == "mine"
+    (configuration,) = of_kind(manifests, "MutatingWebhookConfiguration").values()
+    assert "annotations" not in configuration["metadata"]
+    bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"]
+    assert b64decode(bundle).decode() == CA
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"webhook": {"certificate": {"secretName": "mine"}}}, "caBundle is not"),
+        ({"webhook": {"certificate": {"caBundle": CA}}}, "secretName is not"),
+        ({"webhook": {"certificate": {"caBundle": "x", "secretName": "mine"}}}, "caBundle"),
+        ({"webhook": {"replicas": 0}}, "replicas"),
+        ({"webhok": {}}, "webhok"),
+        ({"logLevel": "loud"}, "logLevel"),
+        ({"controller": {"leaseDurationSeconds": 1}}, "leaseDurationSeconds"),
+    ],
+)
+def test_a_mistaken_value_is_refused_by_name(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(HelmFailed, match=sentence):
+        rendered(**values)
+
+
+@pytest.mark.parametrize(
+    ("component", "settings"), [("webhook", WebhookSettings), ("controller", ControllerSettings)]
+)
+def test_the_programs_understand_what_the_chart_tells_them(
+    chart: list[Manifest], component: str, settings: type[Settings]
+) -> None:
+    (container,) = pod_spec(chart, component)["containers"]
+    environment = {e["name"]: e.get("value", "from-the-pod") for e in container["env"]}
+    assert environment.keys() <= {variable(setting) for setting in fields(settings)}
+    told = settings.from_env(environment)
+    ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+    assert told.probe_port == ports["probes"]
+
+
+def test_the_certificate_lies_where_the_webhook_looks_for_it(chart: list[Manifest]) -> None:
+    (container,) = pod_spec(chart, "webhook")["containers"]
+    environment = {e["name"]: e.get("value", "") for e in container["env"]}
+    told = WebhookSettings.from_env(environment)
+    (mount,) = container["volumeMounts"]
+    assert {str(told.certificate), str(told.private_key)} == {
+        f"{mount['mountPath']}/tls.crt", f"{mount['mountPath']}/tls.key",
+    }  # fmt: skip
+
+
+def test_one_tag_is_both_images_tag() -> None:
+    manifests = rendered(images={"operator": "r.example/op", "sidecar": "r.example/sc", "tag": "9"})
+    (webhook,) = pod_spec(manifests, "webhook")["containers"]
+    (controller,) = pod_spec(manifests, "controller")["containers"]
+    assert webhook["image"] == controller["image"] == "r.example/op:9"
+    environment = {e["name"]: e.get("value") for e in webhook["env"]}
+    assert environment["ROLESANYWHERE_OPERATOR_SIDECAR_IMAGE"] == "r.example/sc:9"
+
+
+def test_pull_secrets_reach_both_pods() -> None:
+    manifests = rendered(images={"pullSecrets": ["registry"]})
+    for component in ("webhook", "controller"):
+        assert pod_spec(manifests, component)["imagePullSecrets"] == [{"name": "registry"}]

@@ -1,0 +1,161 @@
+"""What the two ServiceAccounts may do, as a real API server says: enough, and no more."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chart.helm import FULLNAME, as_yaml, render
+from tests.cluster.binaries import find_or_build_helm
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubectl import KubectlFailed
+from tests.support.tools import build_or_skip
+
+BINDINGS = "rolesanywherebindings.rolesanywhere.dev"
+LEASE = f"leases.coordination.k8s.io/{FULLNAME}-controller"
+
+# Everybody may ask what he may do and what the API offers; what is left is what the chart gave.
+EVERYBODYS = {
+    "selfsubjectreviews.authentication.k8s.io",
+    "selfsubjectaccessreviews.authorization.k8s.io",
+    "selfsubjectrulesreviews.authorization.k8s.io",
+}
+
+
+@pytest.fixture
+def accounts(control_plane: ControlPlane, namespace: str) -> Iterator[dict[str, str]]:
+    """The chart's accounts by component, as users that can be impersonated."""
+    helm = build_or_skip(find_or_build_helm)
+    roles = render(helm, namespace=namespace, only=["webhook/rbac.yaml", "controller/rbac.yaml"])
+    control_plane.apply(as_yaml(roles), namespace=namespace)
+    yield {
+        component: f"system:serviceaccount:{namespace}:{FULLNAME}-{component}"
+        for component in ("webhook", "controller")
+    }
+    control_plane.kubectl(
+        "delete", "--filename=-", f"--namespace={namespace}", "--wait=false", input=as_yaml(roles)
+    )
+
+
+def permissions(control_plane: ControlPlane, user: str, namespace: str) -> dict[str, set[str]]:
+    """Verbs by resource (and name), as the API server itself sums them up for ``namespace``."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    # Validation would list the CRDs, which no account of ours may.
+    text = control_plane.kubectl(
+        "create", "--filename=-", "--output=json", "--validate=false",
+        input=json.dumps(review), as_=user,
+    )  # fmt: skip
+    answer = json.loads(text)
+    assert answer["status"]["incomplete"] is False
+    found: dict[str, set[str]] = {}
+    for rule in answer["status"]["resourceRules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                plural, slash, sub = resource.partition("/")
+                name = f"{plural}.{group}".rstrip(".") + slash + sub
+                for suffix in [f"/{n}" for n in rule.get("resourceNames", [])] or [""]:
+                    found.setdefault(name + suffix, set()).update(rule["verbs"])
+    return {name: verbs for name, verbs in found.items() if name not in EVERYBODYS}
+
+
+def test_the_webhook_reads_bindings_and_that_is_all(
+    control_plane: ControlPlane, namespace: str, accounts: dict[str, str]
+) -> None:
+    for where in (namespace, "default", "kube-system"):
+        assert permissions(control_plane, accounts["webhook"], where) == {
+            BINDINGS: {"get", "list", "watch"}
+        }
+
+
+def test_the_controller_writes_status_events_and_one_lease(
+    control_plane: ControlPlane, namespace: str, accounts: dict[str, str]
+) -> None:
+    everywhere = {
+        BINDINGS: {"get", "list", "watch"},
+        f"{BINDINGS}/status": {"patch"},
+        "events": {"create"},
+    }
+    for where in ("default", "kube-system"):
+        assert permissions(control_plane, accounts["controller"], where) == everywhere
+    assert permissions(control_plane, accounts["controller"], namespace) == {
+        **everywhere,
+        LEASE: {"get", "create", "update"},
+    }
+
+
+def may(control_plane: ControlPlane, user: str, namespace: str, deed: str) -> bool:
+    """Whether the authorizers grant ``deed``: a verb, a resource, and perhaps its API group."""
+    verb, resource, *group = deed.split()
+    plural, _, sub = resource.partition("/")
+    attributes = {"namespace": namespace, "verb": verb, "resource": plural, "subresource": sub}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": attributes | {"group": "".join(group)}},
+    }
+    answer = control_plane.kubectl(
+        "create", "--filename=-", "--output=json", input=json.dumps(review)
+    )
+    return bool(json.loads(answer)["status"]["allowed"])
+
+
+@pytest.mark.parametrize("component", ["webhook", "controller"])
+def test_what_would_be_a_way_to_more_is_refused(
+    control_plane: ControlPlane, namespace: str, accounts: dict[str, str], component: str
+) -> None:
+    deeds = [
+        "list rolesanywherebindings rolesanywhere.dev",
+        "update rolesanywherebindings rolesanywhere.dev",
+        "get secrets",
+        "list secrets",
+        "create pods",
+        "patch pods",
+        "delete pods",
+        "create pods/exec",
+        "get pods/exec",
+        "update pods/ephemeralcontainers",
+        "create serviceaccounts/token",
+        "create leases coordination.k8s.io",
+        "patch mutatingwebhookconfigurations admissionregistration.k8s.io",
+        "bind clusterroles rbac.authorization.k8s.io",
+        "impersonate users",
+    ]
+    user = accounts[component]
+    granted = [deed for deed in deeds if may(control_plane, user, namespace, deed)]
+    assert granted == ["list rolesanywherebindings rolesanywhere.dev"]
+
+
+def put_lease(control_plane: ControlPlane, user: str, namespace: str, name: str) -> str:
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": name, "namespace": namespace},
+    }
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}"
+    return control_plane.kubectl(
+        "replace", f"--raw={path}", "--filename=-", input=json.dumps(lease), as_=user
+    )
+
+
+def test_a_lease_can_be_made_under_one_name_only(
+    control_plane: ControlPlane, namespace: str, accounts: dict[str, str]
+) -> None:
+    mine, user = f"{FULLNAME}-controller", accounts["controller"]
+    with pytest.raises(KubectlFailed, match="forbidden"):
+        put_lease(control_plane, user, namespace, "another")
+    made = json.loads(put_lease(control_plane, user, namespace, mine))
+    assert made["metadata"]["name"] == mine
+
+
+def test_a_lease_that_is_there_cannot_be_replaced_blindly(
+    control_plane: ControlPlane, namespace: str, accounts: dict[str, str]
+) -> None:
+    """Two that create it at once: the second must not win, and names no version to replace."""
+    mine, user = f"{FULLNAME}-controller", accounts["controller"]
+    put_lease(control_plane, user, namespace, mine)
+    with pytest.raises(KubectlFailed, match="resourceVersion"):
+        put_lease(control_plane, user, namespace, mine)

@@ -43,55 +43,47 @@ def _match(pattern: re.Pattern[str], text: str, *, noun: str, shape: str) -> dic
 
 
 @dataclass(frozen=True, slots=True)
-class TrustAnchorArn:
-    """``arn:<partition>:rolesanywhere:<region>:<account>:trust-anchor/<uuid>``."""
+class _ResourceArn:
+    """``arn:<partition>:rolesanywhere:<region>:<account>:<resource>/<uuid>``."""
 
     partition: str
     region: str
     account: str
-    trust_anchor_id: str
+    uuid: str
 
-    _PATTERN: ClassVar[re.Pattern[str]] = re.compile(
-        f"arn:{_PARTITION}:rolesanywhere:{_REGION}:{_ACCOUNT}:trust-anchor/(?P<trust_anchor_id>{_UUID})"
-    )
+    RESOURCE: ClassVar[str]
+    NOUN: ClassVar[str]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises `InvalidArn` unless ``text`` names a trust anchor."""
-        shape = "arn:aws:rolesanywhere:<region>:<account>:trust-anchor/<uuid>"
-        return cls(**_match(cls._PATTERN, text, noun="a Roles Anywhere trust anchor", shape=shape))
+        """Raises `InvalidArn` unless ``text`` names such a resource."""
+        pattern = re.compile(
+            f"arn:{_PARTITION}:rolesanywhere:{_REGION}:{_ACCOUNT}:{cls.RESOURCE}/(?P<uuid>{_UUID})"
+        )
+        shape = f"arn:aws:rolesanywhere:<region>:<account>:{cls.RESOURCE}/<uuid>"
+        return cls(**_match(pattern, text, noun=cls.NOUN, shape=shape))
 
     def __str__(self) -> str:
         return (
             f"arn:{self.partition}:rolesanywhere:{self.region}:{self.account}"
-            f":trust-anchor/{self.trust_anchor_id}"
+            f":{self.RESOURCE}/{self.uuid}"
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileArn:
-    """``arn:<partition>:rolesanywhere:<region>:<account>:profile/<uuid>``."""
+class TrustAnchorArn(_ResourceArn):
+    """The certificate authority that Roles Anywhere was told to believe."""
 
-    partition: str
-    region: str
-    account: str
-    profile_id: str
+    __slots__ = ()
+    RESOURCE = "trust-anchor"
+    NOUN = "a Roles Anywhere trust anchor"
 
-    _PATTERN: ClassVar[re.Pattern[str]] = re.compile(
-        f"arn:{_PARTITION}:rolesanywhere:{_REGION}:{_ACCOUNT}:profile/(?P<profile_id>{_UUID})"
-    )
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises `InvalidArn` unless ``text`` names a profile."""
-        shape = "arn:aws:rolesanywhere:<region>:<account>:profile/<uuid>"
-        return cls(**_match(cls._PATTERN, text, noun="a Roles Anywhere profile", shape=shape))
+class ProfileArn(_ResourceArn):
+    """The profile that lists roles and limits sessions."""
 
-    def __str__(self) -> str:
-        return (
-            f"arn:{self.partition}:rolesanywhere:{self.region}:{self.account}"
-            f":profile/{self.profile_id}"
-        )
+    __slots__ = ()
+    RESOURCE = "profile"
+    NOUN = "a Roles Anywhere profile"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,20 @@
 """Bindings, parsed once."""
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_operator.domain import bindings
 from rolesanywhere_operator.domain.bindings import InvalidBinding
 from tests.operator.builders import ROLE, Json, a_binding, a_raw_binding
+
+OPTIONAL = [
+    "durationSeconds", "roleSessionName", "region", "endpoint", "podSelector",
+    "serviceAccountNames", "imds", "allowSharedProcessNamespace", "sidecar",
+]  # fmt: skip
 
 
 def test_every_mistake_is_named_at_once_by_its_field() -> None:
@@ -34,10 +43,27 @@ def test_a_binding_of_nothing_is_invalid_and_not_a_crash() -> None:
             bindings.parse(raw)
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(a_raw_binding()["spec"]) + OPTIONAL), json_values)
+def test_whatever_a_field_holds_it_is_a_binding_or_a_mistake(field: str, value: object) -> None:
+    # A binding that crashed its reader would take everybody's webhook down.
+    raw = a_raw_binding()
+    raw["spec"][field] = value
+    with suppress(InvalidBinding):
+        bindings.parse(raw)
+
+
 def test_what_the_sidecar_is_told_survives_its_environment() -> None:
-    settings = a_binding(imds=False, durationSeconds=900, region="eu-central-1").settings
-    assert Settings.from_env(settings.to_env()) == settings
-    assert (str(settings.role_arn), settings.imds) == (ROLE, False)
+    told = a_binding(imds=False, durationSeconds=900, region="eu-central-1").settings
+    assert Settings.from_env(told.to_env()) == told
+    assert (str(told.role_arn), told.imds) == (ROLE, False)
 
 
 def test_absent_and_empty_are_the_same() -> None:

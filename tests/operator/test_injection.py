@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import jsonpatch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_operator.domain import injection, manifests, selection
@@ -48,8 +48,11 @@ def nullable(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 @st.composite
 def containers(draw: st.DrawFn, name: str) -> dict[str, Any]:
     mount = {"name": "data", "mountPath": "/data"}
+    variable_lists: st.SearchStrategy[Any] = st.lists(
+        variables, max_size=4, unique_by=lambda one: one["name"]
+    )
     fields: dict[str, st.SearchStrategy[Any]] = {
-        "env": nullable(st.lists(variables, max_size=4, unique_by=lambda one: one["name"])),
+        "env": nullable(variable_lists),
         "volumeMounts": nullable(st.just([mount]) | st.just([])),
         "envFrom": nullable(st.just([{"configMapRef": {"name": "site"}}])),
         "restartPolicy": st.just("Always"),
@@ -64,7 +67,7 @@ def asking_pods(draw: st.DrawFn) -> dict[str, Any]:
     split = draw(st.integers(min_value=1, max_value=len(drawn)))
     spec: dict[str, Any] = {"containers": [draw(containers(name)) for name in drawn[:split]]}
     init = [draw(containers(name)) for name in drawn[split:]]
-    if init or draw(st.booleans()):
+    if draw(st.booleans()) or init:
         spec["initContainers"] = init or draw(st.sampled_from([None, []]))
     if draw(st.booleans()):
         spec["volumes"] = draw(nullable(st.just([{"name": "data", "emptyDir": {}}])))
@@ -110,12 +113,14 @@ def without_ours(container: dict[str, Any], original: dict[str, Any]) -> dict[st
     return left
 
 
+@settings(deadline=None)
 @given(asking_pods(), served_bindings)
 def test_injecting_twice_changes_nothing_more(pod: dict[str, Any], binding: Binding) -> None:
     once = injected(pod, binding)
     assert injected(once, binding) == once
 
 
+@settings(deadline=None)
 @given(asking_pods(), served_bindings)
 def test_what_is_not_ours_stays_as_it_was_to_the_byte(
     pod: dict[str, Any], binding: Binding
@@ -140,6 +145,7 @@ def test_what_is_not_ours_stays_as_it_was_to_the_byte(
     assert after | {"spec": was} == pod
 
 
+@settings(deadline=None)
 @given(asking_pods(), served_bindings)
 def test_no_variable_that_the_user_set_is_overwritten(
     pod: dict[str, Any], binding: Binding
@@ -155,6 +161,7 @@ def test_no_variable_that_the_user_set_is_overwritten(
                     assert one in new[container["name"]]["env"]
 
 
+@settings(deadline=None)
 @given(asking_pods(), st.lists(served_bindings, max_size=3), st.booleans())
 def test_every_pod_gets_exactly_one_decision_with_one_reason(
     pod: dict[str, Any], bindings: list[Binding], shared: bool

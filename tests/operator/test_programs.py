@@ -2,8 +2,10 @@
 
 import json
 import logging
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from rolesanywhere_operator.logs import JsonLines
 
@@ -58,3 +60,29 @@ def test_a_log_line_is_one_json_object_with_its_fields() -> None:
         "admission", "HostNetwork", "info",
     )  # fmt: skip
     assert fields["time"].endswith("Z")
+
+
+def test_a_port_that_is_taken_is_named_in_one_line(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        "{current-context: x, contexts: [{name: x, context: {cluster: x, user: x}}],"
+        " clusters: [{name: x, cluster: {server: 'http://127.0.0.1:9'}}],"
+        " users: [{name: x, user: {}}]}"
+    )
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = operator(
+            "webhook",
+            env={
+                "KUBECONFIG": str(kubeconfig),
+                "ROLESANYWHERE_OPERATOR_SIDECAR_IMAGE": "x",
+                "ROLESANYWHERE_OPERATOR_ADDRESS": "127.0.0.1",
+                "ROLESANYWHERE_OPERATOR_PROBE_PORT": str(port),
+            },
+        )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "address already in use" in line
+    assert str(port) in line

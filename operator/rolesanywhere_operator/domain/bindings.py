@@ -4,7 +4,7 @@ Never asks whether the Secret exists or the role can be assumed: that needs the 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
@@ -112,6 +112,7 @@ def parse(raw: Mapping[str, Any]) -> Binding:
     spec = _mapping(raw.get("spec"))
     metadata = _mapping(raw.get("metadata"))
     sidecar = _mapping(spec.get("sidecar"))
+    generation = metadata.get("generation")
     mistakes: list[str] = []
     settings = _tried(mistakes, lambda: _settings(spec))
     session_name = _tried(mistakes, lambda: _session_name(spec.get("roleSessionName")))
@@ -122,15 +123,15 @@ def parse(raw: Mapping[str, Any]) -> Binding:
     return Binding(
         namespace=str(metadata.get("namespace") or ""),
         name=str(metadata.get("name") or ""),
-        generation=int(metadata.get("generation") or 0),
+        generation=generation if isinstance(generation, int) else 0,
         settings=settings,
         role_session_name=session_name,
         requirements=requirements,
-        service_account_names=frozenset(spec.get("serviceAccountNames") or ()),
+        service_account_names=frozenset(map(str, _items(spec.get("serviceAccountNames")))),
         allow_shared_process_namespace=spec.get("allowSharedProcessNamespace") is True,
         identity=identity,
-        sidecar_image=sidecar.get("image") or None,
-        sidecar_resources=sidecar.get("resources") or None,
+        sidecar_image=_text(sidecar.get("image")) or None,
+        sidecar_resources=_mapping(sidecar.get("resources")) or None,
     )
 
 
@@ -190,13 +191,13 @@ def _requirements(selector: Mapping[str, Any]) -> tuple[Requirement, ...]:
         Requirement(key=key, operator="In", values=frozenset({str(value)}))
         for key, value in sorted(labels.items())
     )
-    expressions = selector.get("matchExpressions") or ()
+    expressions = _items(selector.get("matchExpressions"))
     return equal + tuple(_requirement(_mapping(expression)) for expression in expressions)
 
 
 def _requirement(expression: Mapping[str, Any]) -> Requirement:
     key, operator = expression.get("key"), _OPERATORS.get(str(expression.get("operator")))
-    values = frozenset(map(str, expression.get("values") or ()))
+    values = frozenset(map(str, _items(expression.get("values"))))
     if not key or operator is None or (operator in ("In", "NotIn")) != bool(values):
         raise InvalidBinding(
             (
@@ -244,3 +245,7 @@ def _text(value: object) -> str:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()

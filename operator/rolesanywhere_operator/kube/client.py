@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import aiohttp
+import yaml
 from kubernetes.aio import client, config
 from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config.config_exception import ConfigException
@@ -197,10 +198,15 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[Kube]:
             )
         else:
             config.load_incluster_config(client_configuration=settings)
-    except (ConfigException, OSError) as wrong:
-        where = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's ServiceAccount"
+    except (ConfigException, OSError, yaml.YAMLError) as wrong:
+        if kubeconfig is not None:
+            # Not in the library's words: they may repeat the user's entry, token and all.
+            raise KubeError(
+                f"kubeconfig {kubeconfig} cannot be used",
+                hint="check that it is there and that its current context is complete",
+            ) from None
         raise KubeError(
-            f"cannot set up the API client from {where}: {wrong}",
+            f"cannot set up the API client from the pod's ServiceAccount: {wrong}",
             hint="run in a pod with a ServiceAccount token, or name a kubeconfig",
         ) from wrong
     async with client.ApiClient(configuration=settings) as api:

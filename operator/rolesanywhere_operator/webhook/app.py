@@ -43,7 +43,6 @@ async def run(settings: WebhookSettings) -> None:
         admission = Admission(catalog, sidecar_image=settings.sidecar_image)
         probes = server.prober(lambda: _problem(stop, catalog, certificate))
         async with (
-            asyncio.TaskGroup() as background,
             _listening(probes, settings.address, settings.probe_port, name="probes"),
             _listening(
                 server.reviewer(admission),
@@ -52,6 +51,7 @@ async def run(settings: WebhookSettings) -> None:
                 name="reviews",
                 tls=certificate.front,
             ),
+            asyncio.TaskGroup() as background,
         ):
             tasks = [
                 background.create_task(catalog.reflector.run()),

@@ -1,0 +1,222 @@
+"""The API client against a mock of an API server: what answers mean, and who asks."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio import client as official
+from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
+from rolesanywhere_operator.kube import client
+from rolesanywhere_operator.kube.client import (
+    Conflict,
+    Forbidden,
+    Gone,
+    Kube,
+    KubeError,
+    NotFound,
+    Unavailable,
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(answer: Handler) -> AsyncIterator[str]:
+    """A mock API server that answers everything with ``answer``; yields its URL."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/")).rstrip("/")
+
+
+def kubeconfig(url: str, folder: Path) -> Path:
+    """A kubeconfig for ``url``."""
+    path = folder / "kubeconfig"
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "x",
+        "clusters": [{"name": "x", "cluster": {"server": url}}],
+        "users": [{"name": "x", "user": {"token": "secret-token"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, KubeError), (401, Forbidden), (403, Forbidden), (404, NotFound), (409, Conflict),
+        (410, Gone), (429, Unavailable), (500, Unavailable), (503, Unavailable),
+    ],
+)  # fmt: skip
+async def test_errors_are_told_by_their_meaning(
+    status: int, kind: type[KubeError], tmp_path: Path
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        body = {"kind": "Status", "code": status, "message": "bindings are out"}
+        return web.json_response(body, status=status)
+
+    async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
+        with pytest.raises(KubeError, match="GET /apis/x: bindings are out") as caught:
+            await kube.get("/apis/x")
+    assert type(caught.value) is kind
+    assert caught.value.status == status
+    assert caught.value.retryable is (kind is Unavailable)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"\xff", b""])
+async def test_an_answer_that_is_no_object_is_an_outage(body: bytes, tmp_path: Path) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
+        with pytest.raises(Unavailable, match="answer is not"):
+            await kube.get("/apis/x")
+
+
+async def test_a_proxys_error_page_is_an_error_by_its_status(tmp_path: Path) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="<html>bad gateway", status=502)
+
+    async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
+        with pytest.raises(Unavailable, match="HTTP status 502"):
+            await kube.get("/apis/x")
+
+
+async def test_nobody_there_is_an_outage(tmp_path: Path, unused_tcp_port: int) -> None:
+    where = kubeconfig(f"http://127.0.0.1:{unused_tcp_port}", tmp_path)
+    async with client.connect(where) as kube:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await kube.get("/apis/x")
+
+
+async def test_a_server_that_never_answers_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    monkeypatch.setattr(client, "REQUEST_TIMEOUT_SECONDS", 0.05)
+    async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await kube.get("/apis/x")
+
+
+async def test_a_body_goes_out_as_it_was_given(tmp_path: Path) -> None:
+    seen: list[object] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append((request.method, request.content_type, request.query.get("fieldManager")))
+        seen.append(await request.json())
+        seen.append(request.headers["Authorization"])
+        return web.json_response({})
+
+    patch = {"status": {"snake_case": None, "camelCase": [1]}}
+    async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
+        await kube.request(
+            "PATCH", "/x", query={"fieldManager": "us"}, body=patch, content_type=client.MERGE_PATCH
+        )
+    assert seen == [("PATCH", client.MERGE_PATCH, "us"), patch, "Bearer secret-token"]
+
+
+def event(kind: str, **fields: object) -> bytes:
+    return json.dumps({"type": kind, "object": fields}).encode() + b"\n"
+
+
+async def test_a_watch_yields_events_until_the_server_ends_it(tmp_path: Path) -> None:
+    queries: list[dict[str, str]] = []
+    long = "x" * 300_000
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        queries.append(dict(request.query))
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        await stream.write(event("ADDED", name="a") + event("ADDED", name=long)[:1000])
+        await asyncio.sleep(0.01)
+        await stream.write(event("ADDED", name=long)[1000:])
+        return stream
+
+    async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
+        seen = [one async for one in kube.watch("/x", resource_version="7", seconds=60)]
+    assert [one["object"]["name"] for one in seen] == ["a", long]
+    assert queries == [
+        {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": "7",
+         "timeoutSeconds": "60"}
+    ]  # fmt: skip
+
+
+async def test_a_watch_that_is_too_old_is_gone(tmp_path: Path) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=event("ERROR", code=410, message="too old resource version"))
+
+    async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
+        with pytest.raises(Gone, match="too old"):
+            _ = [one async for one in kube.watch("/x", resource_version="7", seconds=60)]
+
+
+async def test_a_watch_that_breaks_off_is_an_outage(tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        await stream.write(event("ADDED", name="a") + b'{"type": ')
+        assert request.transport is not None
+        request.transport.abort()
+        return stream
+
+    async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
+        with pytest.raises(Unavailable):
+            _ = [one async for one in kube.watch("/x", resource_version="7", seconds=60)]
+
+
+async def test_the_pods_token_is_read_again_when_it_is_old(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers["Authorization"])
+        return web.json_response({})
+
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("first")
+    authority.write_text("never used: the mock speaks plain HTTP")
+    environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}
+    settings = official.Configuration()
+    loader = InClusterConfigLoader(str(token), str(authority), environ=environment)
+    loader.load_and_set(settings)
+    settings.ssl_ca_cert = None
+    async with serving(answer) as url:
+        loader.host = url
+        async with official.ApiClient(configuration=settings) as api:
+            settings.host = url
+            await Kube(api).get("/x")
+            token.write_text("second")
+            loader.token_expires_at = datetime.now() - timedelta(days=1)  # noqa: DTZ005 - its own naive clock
+            loader.ssl_ca_cert = None
+            await Kube(api).get("/x")
+    assert seen == ["bearer first", "bearer second"]
+
+
+async def test_a_broken_kubeconfig_is_named_and_its_token_is_not(tmp_path: Path) -> None:
+    where = kubeconfig("http://127.0.0.1:9", tmp_path)
+    where.write_text(where.read_text().replace("  user:\n", "  uzer:\n"))
+    with pytest.raises(KubeError) as caught:
+        async with client.connect(where):
+            pytest.fail("there is nobody to connect as")
+    assert str(where) in str(caught.value)
+    assert "secret-token" not in str(caught.value)
+
+
+async def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KubeError, match="nowhere"):
+        async with client.connect(tmp_path / "nowhere"):
+            pytest.fail("there is nothing to connect to")

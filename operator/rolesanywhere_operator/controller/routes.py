@@ -40,9 +40,9 @@ def registry(
     routes = kopf.OperatorRegistry()
     kopf.on.login(registry=routes, id="login")(log_in)
     # Named in full: a bare plural makes kopf ask every API group there is, and die of a sick one.
-    kopf.on.create(GROUP, VERSION, plural=PLURAL, registry=routes, id="judge")(judge)
-    kopf.on.update(GROUP, VERSION, plural=PLURAL, registry=routes, id="judge")(judge)
-    kopf.on.resume(GROUP, VERSION, plural=PLURAL, registry=routes, id="judge")(judge)
+    kopf.on.create(group=GROUP, version=VERSION, plural=PLURAL, registry=routes, id="judge")(judge)
+    kopf.on.update(group=GROUP, version=VERSION, plural=PLURAL, registry=routes, id="judge")(judge)
+    kopf.on.resume(group=GROUP, version=VERSION, plural=PLURAL, registry=routes, id="judge")(judge)
     return routes
 
 

@@ -1,5 +1,6 @@
 """The token and its file: who may read it, when it is kept, and that it is never shown."""
 
+import errno
 import os
 import re
 import stat
@@ -81,6 +82,18 @@ def test_a_folder_in_the_tokens_place_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(TokenFileUnusable, match="Is a directory"):
         keep(tmp_path / "token")
     assert [path.name for path in tmp_path.iterdir()] == ["token"]
+
+
+def test_a_full_volume_is_one_sentence_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, mode: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fchmod", full)
+    with pytest.raises(TokenFileUnusable, match="No space left on device"):
+        keep(tmp_path / "token")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,14 @@ def test_any_other_path_is_an_empty_404(target: str) -> None:
     assert get(target) == Reply(404)
 
 
+def test_both_endpoints_are_behind_the_one_door() -> None:
+    door = a_door()
+    headers = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+    token = door.answer(an_ask(IMDS_TOKEN, method="PUT", **headers)).body
+    document = door.answer(an_ask(ROLE, **{"X-aws-ec2-metadata-token": token})).body
+    assert json.loads(document) == json.loads(get().body)
+
+
 def test_imds_switched_off_is_an_empty_404() -> None:
     door = a_door(imds=False)
     assert door.answer(an_ask(IMDS_TOKEN, method="PUT")) == Reply(404)

@@ -20,7 +20,7 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import bearer, listeners, logs
 from rolesanywhere_sidecar.bearer import BearerToken
-from rolesanywhere_sidecar.broker import Broker, SessionSource
+from rolesanywhere_sidecar.broker import Broker, Problem, SessionSource
 from rolesanywhere_sidecar.clock import Clock, SystemClock
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.endpoint import ContainerEndpoint
@@ -78,7 +78,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     )
     probes = Probes(
         current=broker.current,
-        problem=lambda: broker.last_problem,
+        problem=lambda: broker.last_problem or _identity_problem(service, watcher),
         background=(broker, watcher),
     )
     async with AsyncExitStack() as opened:
@@ -116,6 +116,12 @@ def _token(settings: Settings, redaction: Redaction) -> BearerToken | None:
 def _imds(broker: Broker, *, role: str, clock: Clock) -> Imds:
     tokens = SessionTokens(key=secrets.token_bytes(32), monotonic=clock.monotonic)
     return Imds(role=role, tokens=tokens, current=broker.current)
+
+
+def _identity_problem(service: RolesAnywhere, watcher: RotationWatcher) -> Problem | None:
+    """Why what is on disk is not in use; sessions go on with the identity before it."""
+    kept = service.last_problem
+    return watcher.last_problem or (Problem.of(kept) if kept else None)
 
 
 async def _work(broker: Broker, watcher: RotationWatcher, *, until: asyncio.Event) -> None:

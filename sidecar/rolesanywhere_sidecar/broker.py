@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol, Self
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar import pacing
@@ -53,6 +53,15 @@ class Problem:
 
     code: str
     sentence: str
+
+    @classmethod
+    def of(cls, failure: Exception) -> Self:
+        """What may be told of ``failure``."""
+        if isinstance(failure, RolesAnywhereError):
+            return cls(failure.code, str(failure))
+        # Its text is for the log alone, which redacts: readiness is open to the whole cluster.
+        name = type(failure).__name__
+        return cls(RolesAnywhereError.code, f"an unforeseen {name}; see the sidecar's log")
 
 
 class Broker:
@@ -178,7 +187,7 @@ class Broker:
 
     def _failed(self, failure: Exception) -> float:
         self._failures += 1
-        self._problem = _problem_of(failure)
+        self._problem = Problem.of(failure)
         wait = pacing.backoff(
             self._failures,
             retryable=getattr(failure, "retryable", True),
@@ -199,12 +208,3 @@ class Broker:
             },
         )
         return wait
-
-
-def _problem_of(failure: Exception) -> Problem:
-    if isinstance(failure, RolesAnywhereError):
-        return Problem(failure.code, str(failure))
-    # Its text is for the log alone, which redacts: readiness is open to the whole cluster.
-    return Problem(
-        RolesAnywhereError.code, f"an unforeseen {type(failure).__name__}; see the sidecar's log"
-    )

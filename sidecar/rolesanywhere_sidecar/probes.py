@@ -51,14 +51,15 @@ class Probes:
         return _sentence(HTTPStatus.OK, "alive")
 
     def _ready(self) -> Reply:
-        if self._current() is not None:
-            return _sentence(HTTPStatus.OK, "ready")
         problem = self._problem()
-        if problem is None:
-            why = "no credentials yet: the first session is still being created"
-        else:
-            why = f"no credentials: {problem.code}: {problem.sentence}"
-        return _sentence(HTTPStatus.SERVICE_UNAVAILABLE, why)
+        why = f"{problem.code}: {problem.sentence}" if problem else ""
+        if self._current() is not None:
+            # What will end readiness if nobody mends it is told before it does.
+            return _sentence(HTTPStatus.OK, f"ready, for now: {why}" if why else "ready")
+        waiting = "no credentials yet: the first session is still being created"
+        return _sentence(
+            HTTPStatus.SERVICE_UNAVAILABLE, f"no credentials: {why}" if why else waiting
+        )
 
 
 def _sentence(status: HTTPStatus, text: str) -> Reply:

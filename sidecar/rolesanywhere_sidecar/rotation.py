@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn, Protocol
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar.broker import Problem
 from rolesanywhere_sidecar.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,13 @@ class RotationWatcher:
         self._changed = changed
         self._clock = clock
         self._seen: bytes | None = None
-        self._complained = False
+        self._problem: Problem | None = None
         self._last_turn = clock.monotonic()
+
+    @property
+    def last_problem(self) -> Problem | None:
+        """Why the files cannot be read; none while they can."""
+        return self._problem
 
     @property
     def is_stuck(self) -> bool:
@@ -56,7 +62,7 @@ class RotationWatcher:
         except (RolesAnywhereError, OSError) as unreadable:
             self._complain(unreadable)
             return
-        self._complained = False
+        self._problem = None
         if found == self._seen:
             return
         before, self._seen = self._seen, found
@@ -65,8 +71,10 @@ class RotationWatcher:
             self._changed()
 
     def _complain(self, unreadable: RolesAnywhereError | OSError) -> None:
-        if not self._complained:
-            code = getattr(unreadable, "code", "IdentityUnreadable")
-            extra = {"code": code, "problem": str(unreadable)}
+        if self._problem is None:
+            extra = {
+                "code": getattr(unreadable, "code", "UnreadableFile"),
+                "problem": str(unreadable),
+            }
             log.warning("identity files are unreadable", extra=extra)
-        self._complained = True
+        self._problem = Problem.of(unreadable)

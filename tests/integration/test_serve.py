@@ -192,7 +192,12 @@ async def test_garbage_in_mid_rotation_is_survived_and_named(stage: Stage) -> No
         async def complained() -> bool:
             return "tls." in sidecar.log and '"level": "warning"' in sidecar.log
 
+        async def readiness_tells() -> bool:
+            status, sentence = await sidecar.probe("/readyz")
+            return status == 200 and sentence.startswith("ready, for now") and "tls." in sentence
+
         await eventually(complained)
+        await eventually(readiness_tells)
         assert (await sidecar.credentials(stage.token))[0] == 200
         assert served[0] == 200
         healed = stage.new_identity()
@@ -202,6 +207,7 @@ async def test_garbage_in_mid_rotation_is_survived_and_named(stage: Stage) -> No
             return str(healed.certificate.serial_number) in stage.serials()
 
         await eventually(picked_up)
+        assert (await sidecar.probe("/readyz")) == (200, "ready\n")
 
 
 async def test_it_starts_with_aws_down_says_so_and_heals(stage: Stage) -> None:

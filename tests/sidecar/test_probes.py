@@ -36,9 +36,11 @@ def test_holding_credentials_is_being_ready() -> None:
     assert ask("/readyz", held=some_credentials()) == Reply(200, "ready\n")
 
 
-def test_a_failed_renewal_does_not_end_readiness() -> None:
+def test_a_failed_renewal_does_not_end_readiness_but_is_told() -> None:
     problem = Problem("Throttled", "too fast")
-    assert ask("/readyz", held=some_credentials(), problem=problem).status == 200
+    assert ask("/readyz", held=some_credentials(), problem=problem) == Reply(
+        200, "ready, for now: Throttled: too fast\n"
+    )
 
 
 def test_before_the_first_session_readiness_says_so() -> None:

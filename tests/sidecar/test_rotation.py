@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar.broker import Problem
 from rolesanywhere_sidecar.rotation import POLL_SECONDS, RotationWatcher
 from tests.support.clocks import FakeClock
 
@@ -74,6 +75,14 @@ async def test_being_unreadable_is_logged_once_until_it_heals(
     with caplog.at_level(logging.WARNING):
         await Watched().sees(b"first", gone, gone, gone, b"first", gone)
     assert [vars(one)["problem"] for one in caplog.records] == ["tls.crt is gone"] * 2
+
+
+async def test_what_is_wrong_is_told_until_it_heals() -> None:
+    watched = Watched()
+    await watched.sees(b"first", Unreadable("tls.crt is gone"))
+    assert watched.watcher.last_problem == Problem(Unreadable.code, "tls.crt is gone")
+    await watched.sees(b"first")
+    assert watched.watcher.last_problem is None
 
 
 async def test_it_looks_every_few_seconds_for_ever() -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from rolesanywhere_operator.domain import selection
+from rolesanywhere_operator.domain import manifests, selection
 from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding, Requirement
 from rolesanywhere_operator.domain.decisions import Inject, Leave, Reason, Refuse
-from tests.operator.builders import a_binding, a_container, a_pod
+from tests.operator.builders import IMAGE, Json, a_binding, a_container, a_pod
 
 BROKEN = InvalidBinding(("spec.roleArn: is wrong",))
 
@@ -113,3 +113,43 @@ def test_requirements_mean_what_kubernetes_says(
 ) -> None:
     requirement = Requirement(key="app", operator=operator, values=frozenset(values))  # type: ignore[arg-type]  # parametrized
     assert selection.matches(requirement, labels) is expected
+
+
+def a_sidecar_like_ours() -> Json:
+    return manifests.sidecar(a_binding(), IMAGE)
+
+
+MARK = '{"binding": "reports", "containers": ["app"], "generation": 1, "image": "x"}'
+
+
+@pytest.mark.parametrize("mark", ["", "{}", "[]", "injected", '{"binding": 1}', MARK[:-1]])
+def test_a_sidecar_like_ours_without_our_mark_is_not_ours(mark: str) -> None:
+    pod = a_pod(
+        annotations={"rolesanywhere.dev/injected": mark}, initContainers=[a_sidecar_like_ours()]
+    )
+    decision = selection.decide(pod, "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.NAME_TAKEN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"args": ["exfiltrate"]}, {"restartPolicy": None}, {"volumeMounts": []}],
+    ids=lambda change: next(iter(change)),
+)
+def test_our_mark_on_somebody_elses_sidecar_is_not_believed(change: Json) -> None:
+    pod = a_pod(
+        annotations={"rolesanywhere.dev/injected": MARK},
+        initContainers=[a_sidecar_like_ours() | change],
+    )
+    decision = selection.decide(pod, "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.NAME_TAKEN
+
+
+def test_two_sidecars_are_not_ours() -> None:
+    pod = a_pod(
+        annotations={"rolesanywhere.dev/injected": MARK},
+        initContainers=[a_sidecar_like_ours(), a_sidecar_like_ours()],
+    )
+    assert isinstance(selection.decide(pod, "team-a", by_name(a_binding())), Refuse)

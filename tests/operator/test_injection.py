@@ -2,12 +2,15 @@
 
 import copy
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import jsonpatch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rolesanywhere_contract.settings import Settings as SidecarSettings
 from rolesanywhere_operator.domain import injection, manifests, selection
 from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.decisions import Inject, Leave, Refuse
@@ -209,3 +212,31 @@ def test_the_pods_name_stands_before_the_session_name_that_needs_it() -> None:
         "name": "ROLESANYWHERE_ROLE_SESSION_NAME",
         "value": "$(POD_NAMESPACE).$(POD_NAME)-$(POD_SERVICE_ACCOUNT)",
     }
+
+
+def test_the_sidecar_understands_what_it_is_told() -> None:
+    binding = a_binding(
+        roleArn="arn:aws:iam::111122223333:role/$(POD_NAME)/reports",
+        roleSessionName="{namespace}.{pod}",
+        imds=False,
+        durationSeconds=900,
+    )
+    fields = {"metadata.namespace": "team-a", "metadata.name": "reports-0"}
+    env: dict[str, str] = {}
+    for one in manifests.sidecar(binding, IMAGE)["env"]:
+        if "valueFrom" in one:
+            env[one["name"]] = fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
+        else:
+            env[one["name"]] = expanded(one["value"], env)
+    told = SidecarSettings.from_env(env)
+    assert replace(told, role_session_name=None) == binding.settings
+    assert told.role_session_name == "team-a.reports-0"
+
+
+def expanded(value: str, env: dict[str, str]) -> str:
+    """``value`` as the kubelet expands it: $(NAME) where known, $$ is one $."""
+
+    def meaning(match: re.Match[str]) -> str:
+        return "$" if match[0] == "$$" else env.get(match["name"], match[0])
+
+    return re.sub(r"\$\$|\$\((?P<name>[^)]*)\)", meaning, value)

@@ -113,6 +113,12 @@ async def test_a_watch_that_ends_goes_on_from_the_last_event() -> None:
     assert sorted(reflector.of("team-a")) == ["a"]
 
 
+async def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_busy_loop() -> None:
+    times = Times()
+    await followed(ScriptedSource(lists=[listing("10")], watches=[[], [], []]), times)
+    assert times.slept == [0.5, 0.5, 0.5]
+
+
 async def test_what_was_deleted_during_an_outage_disappears() -> None:
     source = ScriptedSource(
         lists=[listing("10", "a", "b"), listing("90", "b")],

@@ -4,11 +4,10 @@ A list replaces the copy as a whole, so what was deleted during an outage disapp
 keeps the copy: old is better than empty. Never interprets objects: ``read`` does that.
 """
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
+from typing import Final, Generic, NoReturn, Protocol, TypeVar
 
 from rolesanywhere_operator.kube.client import Gone, Json, KubeError
 
@@ -21,6 +20,8 @@ WATCH_SECONDS: Final = 240
 # Pauses after failures double from the first to the last, with full jitter.
 FIRST_PAUSE_SECONDS: Final = 0.5
 LAST_PAUSE_SECONDS: Final = 30.0
+# The longest rest between two watches; what is missed meanwhile, admission reads for itself.
+REST_SECONDS: Final = 1.0
 
 
 class Source(Protocol):
@@ -30,8 +31,8 @@ class Source(Protocol):
         """GET ``path``."""
         ...
 
-    def watch(self, path: str, *, resource_version: str, seconds: int) -> Any:
-        """An async iterator over events."""
+    def watch(self, path: str, *, resource_version: str, seconds: int) -> AsyncIterator[Json]:
+        """The events of ``path`` after ``resource_version``."""
         ...
 
 
@@ -81,6 +82,8 @@ class Reflector(Generic[T]):
                     await self._list()
                 await self._watch()
                 self._failures = 0
+                # Should a server end each watch at once, this is no busy loop.
+                await self._chance.sleep(REST_SECONDS * self._chance.draw())
             except Gone:
                 log.info("watch expired, listing again", extra={"path": self._path})
                 self._version = None
@@ -140,8 +143,3 @@ def _key(item: Json) -> tuple[str, str]:
 
 def _version(item: Json) -> str | None:
     return (item.get("metadata") or {}).get("resourceVersion")
-
-
-async def sleep(seconds: float) -> None:
-    """`asyncio.sleep` with the one signature that `Chance` wants."""
-    await asyncio.sleep(seconds)

@@ -16,7 +16,7 @@ from typing import Final
 from aiohttp import web
 
 from rolesanywhere_operator.kube import client
-from rolesanywhere_operator.kube.reflector import Chance, sleep
+from rolesanywhere_operator.kube.reflector import Chance
 from rolesanywhere_operator.settings import WebhookSettings
 from rolesanywhere_operator.webhook import server
 from rolesanywhere_operator.webhook.admission import Admission
@@ -36,7 +36,7 @@ async def run(settings: WebhookSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    chance = Chance(monotonic=time.monotonic, draw=random.random, sleep=sleep)
+    chance = Chance(monotonic=time.monotonic, draw=random.random, sleep=asyncio.sleep)
     async with client.connect(settings.kubeconfig) as kube:
         catalog = LiveCatalog(kube, chance=chance)
         certificate = ServingCertificate(settings.certificate, settings.private_key)

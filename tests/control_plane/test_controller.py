@@ -333,5 +333,5 @@ def test_a_controller_without_a_way_to_the_api_says_so_in_one_sentence(
     controller = nowhere.start("lost")
     assert controller.popen.wait(PATIENCE_SECONDS) == 1
     said = controller.log.read_text()
-    assert "cannot set up the API client from kubeconfig" in said
+    assert f"kubeconfig {nowhere.kubeconfig} cannot be used" in said
     assert "Traceback" not in said

@@ -1,0 +1,109 @@
+"""The chart's release in a control plane without nodes: its schema, accounts and webhook.
+
+The programs run here instead of in pods, under the accounts and permissions that the chart gives
+them. Only the webhook's address is not the chart's: no kubelet, no Services.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.chart.helm import CHART, FULLNAME, as_yaml, render
+from tests.cluster import programs
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.programs import Program
+
+CRD: Final = CHART.parents[1] / "crds" / "rolesanywherebindings.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What `install` made: ``namespace`` holds the accounts, ``folder`` the webhook's files.
+
+    ``certificate`` is in PEM, for 127.0.0.1, and its own authority.
+    """
+
+    control_plane: ControlPlane
+    helm: Path
+    namespace: str
+    folder: Path
+    certificate: bytes
+    private_key: bytes
+
+    @contextmanager
+    def webhook(
+        self, *, sidecar_image: str, certified: bool = True, kubeconfig: Path | None = None
+    ) -> Iterator[Program]:
+        """A webhook under its own account, unless ``kubeconfig`` says otherwise.
+
+        Nobody calls it yet. Unless ``certified`` it lacks its certificate, until `certify`.
+        """
+        (self.folder / "tls.key").write_bytes(self.private_key)
+        (self.folder / "tls.crt").unlink(missing_ok=True)
+        if certified:
+            self.certify()
+        settings = {
+            "port": 0,
+            "sidecar_image": sidecar_image,
+            "certificate": self.folder / "tls.crt",
+            "private_key": self.folder / "tls.key",
+        }
+        account = kubeconfig or self.control_plane.kubeconfig_for(
+            f"{FULLNAME}-webhook", self.namespace
+        )
+        log = self.folder / f"webhook-{time.monotonic_ns()}.log"
+        with programs.running("webhook", kubeconfig=account, log=log, settings=settings) as started:
+            yield started
+
+    def certify(self) -> None:
+        """Put the certificate where the webhook looks for it."""
+        (self.folder / "tls.crt").write_bytes(self.certificate)
+
+    @contextmanager
+    def called(self, webhook: Program) -> Iterator[None]:
+        """Have the API server call ``webhook`` for the length of the block.
+
+        It takes the API server a moment to hear of that.
+        """
+        given = {"secretName": "given", "caBundle": self.certificate.decode()}
+        [configuration] = render(
+            self.helm,
+            namespace=self.namespace,
+            values={"webhook": {"certificate": given}},
+            only=["webhook/admission.yaml"],
+        )
+        # There may be two at a time.
+        configuration["metadata"]["name"] += f"-{webhook.popen.pid}"
+        [entry] = configuration["webhooks"]
+        path = entry["clientConfig"].pop("service")["path"]
+        entry["clientConfig"]["url"] = f"https://127.0.0.1:{webhook.port('reviews')}{path}"
+        self.control_plane.apply(as_yaml([configuration]))
+        try:
+            yield
+        finally:
+            name = configuration["metadata"]["name"]
+            self.control_plane.kubectl("delete", "mutatingwebhookconfiguration", name)
+
+
+@contextmanager
+def installed(
+    control_plane: ControlPlane,
+    helm: Path,
+    *,
+    namespace: str,
+    folder: Path,
+    certificate: bytes,
+    private_key: bytes,
+) -> Iterator[Release]:
+    """The chart's schema, and its webhook's account in a new ``namespace``, for a while."""
+    roles = as_yaml(render(helm, namespace=namespace, only=["webhook/rbac.yaml"]))
+    control_plane.apply(CRD.read_text())
+    control_plane.kubectl("wait", "--for=condition=Established", f"--filename={CRD}")
+    control_plane.kubectl("create", "namespace", namespace)
+    control_plane.apply(roles, namespace=namespace)
+    yield Release(control_plane, helm, namespace, folder, certificate, private_key)
+    control_plane.kubectl("delete", "--filename=-", "--wait=false", input=roles)
+    control_plane.kubectl("delete", "namespace", namespace, "--wait=false")

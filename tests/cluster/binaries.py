@@ -58,6 +58,11 @@ def find_or_build(env: Mapping[str, str] = os.environ) -> Binaries:
     return Binaries(*(_find_or_build(tool, env) for tool in _CONTROL_PLANE))
 
 
+def find_helm(env: Mapping[str, str] = os.environ) -> Path | None:
+    """Helm, if it is at hand already. Never builds."""
+    return _find(_HELM, env)
+
+
 def find_or_build_helm(env: Mapping[str, str] = os.environ) -> Path:
     """Helm, of the version pinned for tests. Raises ``ToolMissing``."""
     return _find_or_build(_HELM, env)

@@ -23,13 +23,14 @@ CRD: Final = CHART.parents[1] / "crds" / "rolesanywherebindings.yaml"
 class Release:
     """What `install` made: ``namespace`` holds the accounts, ``folder`` the webhook's files.
 
-    ``certificate`` is in PEM, for 127.0.0.1, and its own authority.
+    ``authority`` issued ``certificate``, which is for 127.0.0.1; all in PEM.
     """
 
     control_plane: ControlPlane
     helm: Path
     namespace: str
     folder: Path
+    authority: bytes
     certificate: bytes
     private_key: bytes
 
@@ -68,7 +69,7 @@ class Release:
 
         It takes the API server a moment to hear of that.
         """
-        given = {"secretName": "given", "caBundle": self.certificate.decode()}
+        given = {"secretName": "given", "caBundle": self.authority.decode()}
         [configuration] = render(
             self.helm,
             namespace=self.namespace,
@@ -95,6 +96,7 @@ def installed(
     *,
     namespace: str,
     folder: Path,
+    authority: bytes,
     certificate: bytes,
     private_key: bytes,
 ) -> Iterator[Release]:
@@ -104,6 +106,6 @@ def installed(
     control_plane.kubectl("wait", "--for=condition=Established", f"--filename={CRD}")
     control_plane.kubectl("create", "namespace", namespace)
     control_plane.apply(roles, namespace=namespace)
-    yield Release(control_plane, helm, namespace, folder, certificate, private_key)
+    yield Release(control_plane, helm, namespace, folder, authority, certificate, private_key)
     control_plane.kubectl("delete", "--filename=-", "--wait=false", input=roles)
     control_plane.kubectl("delete", "namespace", namespace, "--wait=false")

@@ -45,6 +45,7 @@ def release(
         build_or_skip(find_or_build_helm),
         namespace="webhook-tests",
         folder=tmp_path_factory.mktemp("webhook"),
+        authority=pair.certificate,
         certificate=pair.certificate,
         private_key=pair.private_key,
     ) as there:

@@ -25,7 +25,7 @@ from rolesanywhere_contract.names import (
     SIDECAR_CONTAINER,
 )
 from tests.demo import readable
-from tests.demo.admission import Admitted, admit_directly
+from tests.demo.admission import Admitted, Tools, by_api_server, directly_asked
 from tests.demo.cast import Cast
 from tests.demo.kubelet import Node, await_startup
 from tests.demo.story import ClaimFailed, Story
@@ -98,8 +98,13 @@ def show_manifests(story: Story, aws: FakeAWS) -> tuple[Json, Json]:
 async def admit(story: Story, binding: Json, pod: Json, folder: Path) -> Admitted:
     """The webhook's answer."""
     with story.step("Admission: what the webhook makes of the pod"):
-        story.say("no API server is at hand, so the AdmissionReview goes to the webhook directly")
-        admitted = await admit_directly(binding, pod, folder=folder, at=datetime.now(UTC))
+        if tools := Tools.at_hand():
+            story.say("by a real API server, which calls the webhook as the chart configures it")
+            admitted = await by_api_server(tools, binding, pod, folder=folder, at=datetime.now(UTC))
+        else:
+            story.say("no API server is at hand (make test builds one), so the AdmissionReview")
+            story.say("goes to the webhook directly")
+            admitted = await directly_asked(binding, pod, folder=folder, at=datetime.now(UTC))
         story.show(readable.patch(admitted.operations))
         names = [container["name"] for container in admitted.pod["spec"]["initContainers"]]
         story.check("the sidecar is the first init container", names[0] == SIDECAR_CONTAINER)

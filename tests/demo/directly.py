@@ -1,7 +1,6 @@
-"""Admission without an API server: the webhook's own server, asked the way an API server would.
+"""The webhook asked without an API server: its own server, TLS and decisions, called as one calls.
 
-The bindings come from a dictionary instead of a watch; server, TLS, review and decision are the
-real ones.
+The bindings come from a dictionary instead of a watch; nothing else differs.
 """
 
 import base64
@@ -10,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import web
@@ -18,15 +17,24 @@ from aiohttp import web
 from rolesanywhere_operator.webhook import reviews, server
 from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.catalog import Entry, entry
+from rolesanywhere_operator.webhook.server import INJECT_PATH
 from rolesanywhere_operator.webhook.tls import ServingCertificate
 
 Json = dict[str, Any]
 
-SIDECAR_IMAGE: Final = "example.com/rolesanywhere-sidecar:0.1.0"
+
+class Pair(Protocol):
+    """A serving certificate and its key, in PEM."""
+
+    @property
+    def certificate(self) -> bytes: ...
+
+    @property
+    def private_key(self) -> bytes: ...
 
 
 class FixedCatalog:
-    """The bindings of one namespace, known beforehand."""
+    """One binding, known beforehand."""
 
     def __init__(self, binding: Json) -> None:
         metadata = binding["metadata"]
@@ -40,29 +48,48 @@ class FixedCatalog:
 
 
 @asynccontextmanager
-async def webhook(binding: Json, certificate: Path, private_key: Path) -> AsyncIterator[str]:
-    """The webhook's URL, for as long as the block lasts."""
+async def webhook(
+    binding: Json, pair: Pair, *, folder: Path, sidecar_image: str
+) -> AsyncIterator[str]:
+    """The webhook's URL, for as long as the block lasts; ``pair`` goes into files of ``folder``."""
+    certificate, private_key = folder / "tls.crt", folder / "tls.key"
+    certificate.write_bytes(pair.certificate)
+    private_key.write_bytes(pair.private_key)
     serving = ServingCertificate(certificate, private_key)
     serving.refresh()
-    admission = Admission(FixedCatalog(binding), sidecar_image=SIDECAR_IMAGE)
+    admission = Admission(FixedCatalog(binding), sidecar_image=sidecar_image)
     runner = web.AppRunner(server.reviewer(admission), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=serving.front).start()
-        yield f"https://127.0.0.1:{runner.addresses[0][1]}{server.INJECT_PATH}"
+        yield f"https://127.0.0.1:{runner.addresses[0][1]}{INJECT_PATH}"
     finally:
         await runner.cleanup()
 
 
-def review_of(pod: Json) -> Json:
+async def ask(url: str, pod: Json, *, authority: bytes) -> list[Json]:
+    """The JSON patch (RFC 6902) that the webhook at ``url`` answers with for ``pod``."""
+    context = ssl.create_default_context(cadata=authority.decode())
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, json=_review_of(pod), ssl=context) as answer,
+    ):
+        answer.raise_for_status()
+        response = (await answer.json())["response"]
+    operations: list[Json] = json.loads(base64.b64decode(response["patch"]))
+    return operations
+
+
+def _review_of(pod: Json) -> Json:
     """What an API server sends when ``pod`` is to be created."""
-    pods = {"group": "", "version": "v1", "resource": "pods"}
+    resource = {"group": "", "version": "v1", "resource": "pods"}
+    kind = {"group": "", "version": "v1", "kind": "Pod"}
     request = {
         "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-        "kind": {"group": "", "version": "v1", "kind": "Pod"},
-        "resource": pods,
-        "requestKind": {"group": "", "version": "v1", "kind": "Pod"},
-        "requestResource": pods,
+        "kind": kind,
+        "resource": resource,
+        "requestKind": kind,
+        "requestResource": resource,
         "name": pod["metadata"]["name"],
         "namespace": pod["metadata"]["namespace"],
         "operation": "CREATE",
@@ -73,21 +100,3 @@ def review_of(pod: Json) -> Json:
         "options": None,
     }
     return {"apiVersion": reviews.API_VERSION, "kind": "AdmissionReview", "request": request}
-
-
-async def ask(url: str, review: Json, *, ca_file: Path) -> Json:
-    """The ``response`` of the AdmissionReview that comes back."""
-    context = ssl.create_default_context(cafile=str(ca_file))
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(url, json=review, ssl=context) as answer,
-    ):
-        answer.raise_for_status()
-        response: Json = (await answer.json())["response"]
-        return response
-
-
-def patch_in(response: Json) -> list[Json]:
-    """The JSON patch (RFC 6902) of a response."""
-    operations: list[Json] = json.loads(base64.b64decode(response["patch"]))
-    return operations

@@ -4,15 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster.binaries import Binaries, find_or_build_helm
+import pytest
+
+from tests.cluster.binaries import find_or_build_helm
 from tests.support.tools import build_or_skip
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_demos_pod_goes_through_a_real_api_server(cluster_binaries: Binaries) -> None:
-    assert cluster_binaries
-    assert build_or_skip(find_or_build_helm)
+@pytest.mark.usefixtures("cluster_binaries")
+def test_the_demos_pod_goes_through_a_real_api_server() -> None:
+    build_or_skip(find_or_build_helm)
     done = subprocess.run(
         [sys.executable, "-m", "tests.demo"],
         cwd=ROOT,

@@ -7,9 +7,10 @@ one description serves both. Never reads the environment itself, never opens a f
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final, Self
 
+from rolesanywhere_contract import environment
 from rolesanywhere_contract.arns import (
     ProfileArn,
     RoleArn,
@@ -17,78 +18,43 @@ from rolesanywhere_contract.arns import (
     is_region,
     service_endpoint,
 )
-from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.environment import (
+    InvalidSettings,
+    described,
+    log_level,
+    text,
+    whole_number,
+)
 from rolesanywhere_contract.names import CREDENTIALS_PORT, ENVIRONMENT_PREFIX, PROBE_PORT
 
 # CreateSession accepts these, in seconds (IAM Roles Anywhere API reference, CreateSession).
 DURATION_SECONDS: Final = range(900, 43_201)
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 PKCS11_SCHEME: Final = "pkcs11:"
 
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,}", re.ASCII)
 
-
-class InvalidSettings(RolesAnywhereError):
-    """One or more settings are wrong; ``mistakes`` has a sentence for each."""
-
-    code = "InvalidSettings"
-
-    def __init__(self, mistakes: tuple[str, ...]) -> None:
-        super().__init__("; ".join(mistakes))
-        self.mistakes = mistakes
+_duration = whole_number("a session's length in seconds", DURATION_SECONDS)
+_port = whole_number("a port", range(1, 65_536))
 
 
-def _text(text: str) -> str:
-    return text
+def _flag(given: str) -> bool:
+    if given not in ("true", "false"):
+        raise ValueError(f"{given!r} is neither 'true' nor 'false'")
+    return given == "true"
 
 
-def _integer(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise ValueError(f"{text!r} is not a whole number")
-    return int(text)
+def _region(given: str) -> str:
+    if not is_region(given):
+        raise ValueError(f"{given!r} is not an AWS region name such as 'eu-west-1'")
+    return given
 
 
-def _duration(text: str) -> int:
-    seconds = _integer(text)
-    if seconds not in DURATION_SECONDS:
+def _session_name(given: str) -> str:
+    if not _SESSION_NAME.fullmatch(given):
         raise ValueError(
-            f"{seconds} seconds is out of range, expected {DURATION_SECONDS[0]}"
-            f" to {DURATION_SECONDS[-1]}"
+            f"{given!r} is not a role session name, expected two or more of A-Za-z0-9_+=,.@-"
         )
-    return seconds
-
-
-def _port(text: str) -> int:
-    port = _integer(text)
-    if not 1 <= port <= 65_535:
-        raise ValueError(f"{port} is not a port, expected 1 to 65535")
-    return port
-
-
-def _flag(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(f"{text!r} is neither 'true' nor 'false'")
-    return text == "true"
-
-
-def _region(text: str) -> str:
-    if not is_region(text):
-        raise ValueError(f"{text!r} is not an AWS region name such as 'eu-west-1'")
-    return text
-
-
-def _log_level(text: str) -> str:
-    if text not in LOG_LEVELS:
-        raise ValueError(f"{text!r} is not a log level, expected one of {', '.join(LOG_LEVELS)}")
-    return text
-
-
-def _session_name(text: str) -> str:
-    if not _SESSION_NAME.fullmatch(text):
-        raise ValueError(
-            f"{text!r} is not a role session name, expected two or more of A-Za-z0-9_+=,.@-"
-        )
-    return text
+    return given
 
 
 def _is_loopback(host: str) -> bool:
@@ -98,27 +64,23 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _endpoint(text: str) -> str:
+def _endpoint(given: str) -> str:
     # The signature covers the path /sessions alone, so a path prefix could never verify.
     shape = re.fullmatch(
-        r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?/?", text
+        r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?/?", given
     )
     if shape is None:
-        raise ValueError(f"{text!r} is not a service URL, expected https://<host>[:<port>]")
+        raise ValueError(f"{given!r} is not a service URL, expected https://<host>[:<port>]")
     scheme, host, port = shape.groups()
     if port is not None:
         _port(port)
     if scheme == "http" and not _is_loopback(host.strip("[]")):
-        raise ValueError(f"{text!r} would carry credentials in the clear, expected https://")
-    return text.rstrip("/")
+        raise ValueError(f"{given!r} would carry credentials in the clear, expected https://")
+    return given.rstrip("/")
 
 
 def _show(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _meta(parse: Callable[[str], object], about: str) -> Mapping[str, Any]:
-    return {"parse": parse, "about": about}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,58 +88,63 @@ class Settings:
     """Everything that the sidecar is told. Paths are not opened here; ports are TCP."""
 
     trust_anchor_arn: TrustAnchorArn = field(
-        metadata=_meta(TrustAnchorArn.parse, "trust anchor that vouches for the certificate")
+        metadata=described(TrustAnchorArn.parse, "trust anchor that vouches for the certificate")
     )
-    profile_arn: ProfileArn = field(metadata=_meta(ProfileArn.parse, "profile that lists the role"))
-    role_arn: RoleArn = field(metadata=_meta(RoleArn.parse, "role to assume"))
+    profile_arn: ProfileArn = field(
+        metadata=described(ProfileArn.parse, "profile that lists the role")
+    )
+    role_arn: RoleArn = field(metadata=described(RoleArn.parse, "role to assume"))
     region: str | None = field(
         default=None,
-        metadata=_meta(_region, "signing region and endpoint (default: the trust anchor's)"),
+        metadata=described(_region, "signing region and endpoint (default: the trust anchor's)"),
     )
     endpoint: str | None = field(
         default=None,
-        metadata=_meta(_endpoint, "service URL, for PrivateLink, FIPS or tests"),
+        metadata=described(_endpoint, "service URL, for PrivateLink, FIPS or tests"),
     )
     ca_bundle: str | None = field(
         default=None,
-        metadata=_meta(_text, "PEM file of the authorities that the endpoint's TLS may chain to"),
+        metadata=described(
+            text, "PEM file of the authorities that the endpoint's TLS may chain to"
+        ),
     )
     duration_seconds: int = field(
-        default=3600, metadata=_meta(_duration, "length of a session in seconds, 900 to 43200")
+        default=3600, metadata=described(_duration, "length of a session in seconds, 900 to 43200")
     )
     role_session_name: str | None = field(
         default=None,
-        metadata=_meta(_session_name, "session name; the profile must accept custom ones"),
+        metadata=described(_session_name, "session name; the profile must accept custom ones"),
     )
     certificate: str = field(
-        metadata=_meta(_text, "PEM file with the leaf certificate, and its chain if it has one")
+        metadata=described(text, "PEM file with the leaf certificate, and its chain if it has one")
     )
     private_key: str | None = field(
         default=None,
-        metadata=_meta(_text, "PEM file with the private key (default: the certificate's file)"),
+        metadata=described(text, "PEM file with the private key (default: the certificate's file)"),
     )
     intermediates: str | None = field(
-        default=None, metadata=_meta(_text, "PEM file with intermediate certificates")
+        default=None, metadata=described(text, "PEM file with intermediate certificates")
     )
     pkcs11_module: str | None = field(
-        default=None, metadata=_meta(_text, "PKCS#11 module that holds the key")
+        default=None, metadata=described(text, "PKCS#11 module that holds the key")
     )
     pin_file: str | None = field(
-        default=None, metadata=_meta(_text, "file with the token's user PIN")
+        default=None, metadata=described(text, "file with the token's user PIN")
     )
     token_file: str | None = field(
         default=None,
-        metadata=_meta(_text, "where serve keeps the token that container credentials ask for"),
+        metadata=described(text, "where serve keeps the token that container credentials ask for"),
     )
     port: int = field(
-        default=CREDENTIALS_PORT, metadata=_meta(_port, "loopback port that serves credentials")
+        default=CREDENTIALS_PORT, metadata=described(_port, "loopback port that serves credentials")
     )
     probe_port: int = field(
-        default=PROBE_PORT, metadata=_meta(_port, "port for /livez and /readyz, on every address")
+        default=PROBE_PORT,
+        metadata=described(_port, "port for /livez and /readyz, on every address"),
     )
-    imds: bool = field(default=True, metadata=_meta(_flag, "whether serve also speaks IMDSv2"))
+    imds: bool = field(default=True, metadata=described(_flag, "whether serve also speaks IMDSv2"))
     log_level: str = field(
-        default="info", metadata=_meta(_log_level, "debug, info, warning or error")
+        default="info", metadata=described(log_level, "debug, info, warning or error")
     )
 
     @classmethod
@@ -190,17 +157,12 @@ class Settings:
         Raises `InvalidSettings` that names every mistake at once.
         """
         called = called or variable
-        values: dict[str, Any] = {}
-        mistakes: list[str] = []
-        for setting in fields(cls):
-            text = env.get(variable(setting.name), "")
-            try:
-                values |= _read(setting, text)
-            except (ValueError, RolesAnywhereError) as wrong:
-                mistakes.append(f"{called(setting.name)}: {wrong}")
+        values, mistakes = environment.read(
+            fields(cls), env, prefix=ENVIRONMENT_PREFIX, called=called
+        )
         mistakes += _disagreements(values, called)
         if mistakes:
-            raise InvalidSettings(tuple(mistakes))
+            raise InvalidSettings(mistakes)
         return cls(**values)
 
     def to_env(self) -> dict[str, str]:
@@ -226,21 +188,16 @@ class Settings:
 
 def variable(name: str) -> str:
     """The environment variable of the setting ``name``."""
-    return ENVIRONMENT_PREFIX + name.upper()
+    return environment.variable(_setting(name), prefix=ENVIRONMENT_PREFIX)
 
 
 def about(name: str) -> str:
     """What the setting ``name`` is for, in a few words."""
-    by_name = {setting.name: setting for setting in fields(Settings)}
-    return str(by_name[name].metadata["about"])
+    return environment.about(_setting(name))
 
 
-def _read(setting: Field[Any], text: str) -> dict[str, Any]:
-    if text:
-        return {setting.name: setting.metadata["parse"](text)}
-    if setting.default is MISSING:
-        raise ValueError(f"is not set, expected the {setting.metadata['about']}")
-    return {}
+def _setting(name: str) -> Field[Any]:
+    return next(setting for setting in fields(Settings) if setting.name == name)
 
 
 def _disagreements(values: Mapping[str, Any], called: Callable[[str], str]) -> list[str]:

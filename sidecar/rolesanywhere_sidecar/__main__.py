@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from rolesanywhere_contract.settings import InvalidSettings
+from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_sidecar import commandline
 
 

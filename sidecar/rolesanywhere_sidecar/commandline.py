@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any, Final, NoReturn
 
-from rolesanywhere_contract.settings import InvalidSettings, Settings, about, variable
+from rolesanywhere_contract.environment import InvalidSettings
+from rolesanywhere_contract.settings import Settings, about, variable
 from rolesanywhere_sidecar.version import VERSION
 
 PROGRAM: Final = "rolesanywhere-sidecar"

@@ -8,13 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.arns import ProfileArn, RoleArn, TrustAnchorArn
-from rolesanywhere_contract.settings import (
-    LOG_LEVELS,
-    InvalidSettings,
-    Settings,
-    about,
-    variable,
-)
+from rolesanywhere_contract.environment import LOG_LEVELS, InvalidSettings
+from rolesanywhere_contract.settings import Settings, about, variable
 
 UUID = "6f0a4a1e-4d0c-4a1e-9d2a-0c8f3d9f2b11"
 ANCHOR = f"arn:aws:rolesanywhere:eu-west-1:111122223333:trust-anchor/{UUID}"
@@ -80,7 +75,7 @@ def test_every_mistake_is_named_at_once() -> None:
 
 
 def test_a_mistake_is_named_as_the_user_wrote_the_setting() -> None:
-    with pytest.raises(InvalidSettings, match="--session-duration: 60 seconds is out of range"):
+    with pytest.raises(InvalidSettings, match="--session-duration: '60' is not a session's length"):
         Settings.from_env(
             SMALLEST | {"ROLESANYWHERE_DURATION_SECONDS": "60"},
             called={"duration_seconds": "--session-duration"}.__getitem__,
@@ -92,14 +87,14 @@ def test_a_mistake_is_named_as_the_user_wrote_the_setting() -> None:
     [
         ("DURATION_SECONDS", "899", "expected 900 to 43200"),
         ("DURATION_SECONDS", "43201", "expected 900 to 43200"),
-        ("DURATION_SECONDS", "1h", "'1h' is not a whole number"),
-        ("DURATION_SECONDS", "3600.0", "not a whole number"),
+        ("DURATION_SECONDS", "1h", "'1h' is not a session's length in seconds"),
+        ("DURATION_SECONDS", "3600.0", "expected 900 to 43200"),
         ("REGION", "Ireland", "not an AWS region name"),
         ("ENDPOINT", "http://vpce-1.example.com", "in the clear"),
         ("ENDPOINT", "https://example.com/prefix", "expected https://<host>[:<port>]"),
         ("ENDPOINT", "https://user@example.com", "expected https://<host>[:<port>]"),
         ("ENDPOINT", "rolesanywhere.example.com", "expected https://<host>[:<port>]"),
-        ("ENDPOINT", "https://example.com:99999", "99999 is not a port"),
+        ("ENDPOINT", "https://example.com:99999", "'99999' is not a port, expected 1 to 65535"),
         ("ENDPOINT", "https://example.com:port", "expected https://<host>[:<port>]"),
         ("ROLE_SESSION_NAME", "a b", "not a role session name"),
         ("ROLE_SESSION_NAME", "$(HOSTNAME)", "not a role session name"),

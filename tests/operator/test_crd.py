@@ -10,8 +10,9 @@ import yaml
 
 from rolesanywhere_contract import names
 from rolesanywhere_contract.arns import DNS_SUFFIXES, ProfileArn, RoleArn, TrustAnchorArn
+from rolesanywhere_contract.environment import LOG_LEVELS
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_contract.settings import DURATION_SECONDS, LOG_LEVELS
+from rolesanywhere_contract.settings import DURATION_SECONDS
 from rolesanywhere_operator.domain.bindings import IDENTITY_KINDS
 from tests.operator.builders import ANCHOR, PROFILE, ROLE
 

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rolesanywhere_operator.settings import (
-    ControllerSettings,
-    InvalidOperatorSettings,
-    WebhookSettings,
-)
+from rolesanywhere_contract.environment import InvalidSettings
+from rolesanywhere_operator.settings import ControllerSettings, WebhookSettings
 
 IMAGE = {"ROLESANYWHERE_OPERATOR_SIDECAR_IMAGE": "registry.example/sidecar:1"}
 
@@ -19,7 +16,7 @@ def test_every_mistake_is_named_at_once() -> None:
         "ROLESANYWHERE_OPERATOR_PORT": "65536",
         "ROLESANYWHERE_OPERATOR_PROBE_PORT": "-1",
     }
-    with pytest.raises(InvalidOperatorSettings) as caught:
+    with pytest.raises(InvalidSettings) as caught:
         WebhookSettings.from_env(env)
     assert len(caught.value.mistakes) == 4
     for name in (*env, *IMAGE):
@@ -42,5 +39,5 @@ def test_a_lease_has_its_limits(text: str) -> None:
         "ROLESANYWHERE_OPERATOR_NAMESPACE": "rolesanywhere",
         "ROLESANYWHERE_OPERATOR_LEASE_DURATION_SECONDS": text,
     }
-    with pytest.raises(InvalidOperatorSettings, match="expected 3 to 300 seconds"):
+    with pytest.raises(InvalidSettings, match="length in seconds, expected 3 to 300"):
         ControllerSettings.from_env(env)

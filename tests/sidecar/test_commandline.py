@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from rolesanywhere_contract.settings import InvalidSettings, Settings, about, variable
+from rolesanywhere_contract.environment import InvalidSettings
+from rolesanywhere_contract.settings import Settings, about, variable
 from rolesanywhere_sidecar import commandline
 from rolesanywhere_sidecar.commandline import parse
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN

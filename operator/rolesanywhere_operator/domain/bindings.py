@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
+from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.names import IDENTITY_DIRECTORY, TOKEN_PATH
-from rolesanywhere_contract.settings import InvalidSettings, Settings, variable
+from rolesanywhere_contract.settings import Settings, variable
 
 IDENTITY_KINDS: Final = ("certManager", "secret", "csi", "podCertificate", "pkcs11")
 

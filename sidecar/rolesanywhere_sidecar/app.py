@@ -10,15 +10,17 @@ import os
 import random
 import secrets
 import signal
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
+from rolesanywhere_contract import logs
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar import bearer, listeners, logs
+from rolesanywhere_sidecar import bearer, listeners
 from rolesanywhere_sidecar.bearer import BearerToken
 from rolesanywhere_sidecar.broker import Broker, Problem, SessionSource
 from rolesanywhere_sidecar.clock import Clock, SystemClock
@@ -28,8 +30,8 @@ from rolesanywhere_sidecar.front import FrontDoor
 from rolesanywhere_sidecar.identities import IdentityFiles
 from rolesanywhere_sidecar.imds import Imds, SessionTokens
 from rolesanywhere_sidecar.listeners import Listener
-from rolesanywhere_sidecar.logs import Redaction
 from rolesanywhere_sidecar.probes import Probes
+from rolesanywhere_sidecar.redaction import Redaction
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 from rolesanywhere_sidecar.rotation import RotationWatcher
 
@@ -43,7 +45,7 @@ LAST_RESORT_SECONDS: Final = 8.0
 def main(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code is 0, or 1 when that is impossible."""
     redaction = Redaction()
-    logs.configure(settings.log_level, redaction=redaction)
+    logs.configure(settings.log_level, stream=sys.stderr, redact=redaction)
     try:
         asyncio.run(serve(settings, env=os.environ, redaction=redaction))
     except RolesAnywhereError as wrong:

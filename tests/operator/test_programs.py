@@ -1,13 +1,9 @@
 """The command line, and what a process loads."""
 
-import json
-import logging
 import socket
 import subprocess
 import sys
 from pathlib import Path
-
-from rolesanywhere_operator.logs import JsonLines
 
 
 def operator(
@@ -48,18 +44,6 @@ def test_the_webhook_never_loads_kopf() -> None:
         "sys.exit('kopf' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
-
-
-def test_a_log_line_is_one_json_object_with_its_fields() -> None:
-    record = logging.LogRecord("there", logging.INFO, "", 0, "admission", None, None)
-    record.reason = "HostNetwork"
-    line = JsonLines().format(record)
-    assert "\n" not in line
-    fields = json.loads(line)
-    assert (fields["event"], fields["reason"], fields["level"]) == (
-        "admission", "HostNetwork", "info",
-    )  # fmt: skip
-    assert fields["time"].endswith("Z")
 
 
 def test_a_port_that_is_taken_is_named_in_one_line(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import __main__ as program
 from rolesanywhere_sidecar import app, process
-from rolesanywhere_sidecar.logs import Redaction
+from rolesanywhere_sidecar.redaction import Redaction
 from rolesanywhere_sidecar.version import VERSION
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 from tests.support.clocks import START

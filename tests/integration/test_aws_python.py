@@ -7,15 +7,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 
+from rolesanywhere_contract.arns import ProfileArn, RoleArn, TrustAnchorArn
+from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar.identities import IdentityFiles
+from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 from tests.fakes import aws_clients, pki
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority, Identity, KeyKind
 from tests.fakes.recorded import essence
 from tests.fakes.sessions import Issued
+from tests.fakes.wire import WireRequest
 from tests.fakes.world import PROFILE_ARN, REGION, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
 
 SESSION = """
@@ -93,6 +99,49 @@ async def test_the_library_sends_its_arns_in_the_body(tmp_path: Path) -> None:
         "roleArn": ROLE_ARN,
         "trustAnchorArn": TRUST_ANCHOR_ARN,
     }
+
+
+async def ours(aws: FakeAWS, identity: Identity, folder: Path) -> None:
+    """The session that `fetch` asks for, asked for by us."""
+    (folder / "tls.pem").write_bytes(
+        identity.certificate_pem + identity.chain_pem + identity.key_pem()
+    )
+    settings = Settings(
+        trust_anchor_arn=TrustAnchorArn.parse(TRUST_ANCHOR_ARN),
+        profile_arn=ProfileArn.parse(PROFILE_ARN),
+        role_arn=RoleArn.parse(ROLE_ARN),
+        endpoint=aws.rolesanywhere_url,
+        ca_bundle=str(aws.ca_file),
+        certificate=str(folder / "tls.pem"),
+    )
+    client = RolesAnywhere(settings, IdentityFiles.of(settings), now=utc_now, env={})
+    try:
+        await client.create_session()
+    finally:
+        await client.close()
+
+
+def meaning(request: WireRequest) -> dict[str, Any]:
+    """What is asked for and by whom, wherever in the request that stands."""
+    told = essence(request)
+    in_query = {name: values[0] for name, values in parse_qs(told["query"]).items()}
+    return {
+        "wishes": told["body"] | in_query,
+        "identity": [request.get("x-amz-x509"), request.get("x-amz-x509-chain")],
+        **{name: told[name] for name in ("method", "path", "algorithm", "credential", "scope")},
+    }
+
+
+@pytest.mark.parametrize("kind", ["rsa-2048", "p256", "p384"])
+async def test_the_library_and_we_ask_for_the_same(tmp_path: Path, kind: KeyKind) -> None:
+    root = Authority.root(at=utc_now(), kind="rsa-2048")
+    identity = root.intermediate(at=utc_now()).leaf(at=utc_now(), kind=kind)
+    async with FakeAWS.start(small_world(root.certificate), tls_folder=tmp_path) as aws:
+        await fetch(aws, identity)
+        await ours(aws, identity, tmp_path)
+        assert [entry.verdict for entry in aws.requests] == ["ok", "ok"]
+        their, our = (entry.request for entry in aws.requests)
+    assert meaning(our) == meaning(their)
 
 
 async def test_the_library_misnames_its_algorithm_under_a_sha384_authority(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ Without the programs, tests skip with the reason; under ``CI=true`` they fail in
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.cluster.binaries import Binaries, find_or_build
+from tests.chart.helm import FULLNAME, as_yaml, render
+from tests.cluster.binaries import Binaries, find_or_build, find_or_build_helm
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.release import CRD
 from tests.support.tools import build_or_skip
 
 
@@ -39,3 +42,30 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     )
     yield name
     control_plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def schema(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane, which knows bindings."""
+    control_plane.apply(CRD.read_text())
+    control_plane.kubectl(
+        "wait", "--for=condition=Established", f"--filename={CRD}", "--timeout=30s"
+    )
+    return control_plane
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """Helm; built where no run has done so before."""
+    return build_or_skip(find_or_build_helm)
+
+
+@pytest.fixture
+def accounts(control_plane: ControlPlane, helm: Path, namespace: str) -> Iterator[dict[str, str]]:
+    """The chart's ServiceAccounts by component, in ``namespace``, with the chart's permissions."""
+    roles = render(helm, namespace=namespace, only=["webhook/rbac.yaml", "controller/rbac.yaml"])
+    control_plane.apply(as_yaml(roles), namespace=namespace)
+    yield {component: f"{FULLNAME}-{component}" for component in ("webhook", "controller")}
+    control_plane.kubectl(
+        "delete", "--filename=-", f"--namespace={namespace}", "--wait=false", input=as_yaml(roles)
+    )

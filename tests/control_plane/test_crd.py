@@ -1,7 +1,6 @@
 """The binding's schema in a real API server: what it takes, what it refuses and in which words."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,34 +9,16 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
 from tests.operator.builders import ANCHOR, PROFILE, ROLE, a_raw_binding
 
-CRD = Path(__file__).parents[2] / "crds" / "rolesanywherebindings.yaml"
-
 ISSUER = {"issuerRef": {"name": "ca"}}
 EXISTS = {"key": "a", "operator": "Exists"}
 PKCS11 = {"uri": "pkcs11:token=node;object=workload", "modulePath": "/usr/lib/p11.so"}
 POD_CERTIFICATE = {"signerName": "example.com/workloads", "keyType": "ECDSAP256"}
 
 
-@pytest.fixture(scope="module")
-def cluster(control_plane: ControlPlane) -> ControlPlane:
-    """The control plane with the CRD installed."""
-    control_plane.apply(CRD.read_text())
-    control_plane.kubectl(
-        "wait", "--for=condition=Established", f"--filename={CRD}", "--timeout=30s"
-    )
-    return control_plane
-
-
-@pytest.fixture
-def here(cluster: ControlPlane, namespace: str) -> str:
-    """A namespace of a cluster that knows bindings."""
-    return namespace
-
-
-def create(cluster: ControlPlane, namespace: str, binding: dict[str, Any], *args: str) -> Any:
+def create(schema: ControlPlane, namespace: str, binding: dict[str, Any], *args: str) -> Any:
     """The binding as the API server took it."""
     del binding["metadata"]["generation"], binding["metadata"]["namespace"]
-    text = cluster.kubectl(
+    text = schema.kubectl(
         "create", "--filename=-", f"--namespace={namespace}", "--output=json", *args,
         input=json.dumps(binding),
     )  # fmt: skip
@@ -225,52 +206,54 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", GOOD)
-def test_a_good_binding_is_taken(cluster: ControlPlane, what: str) -> None:
-    create(cluster, "default", a_raw_binding(**GOOD[what]), "--dry-run=server")
+def test_a_good_binding_is_taken(schema: ControlPlane, what: str) -> None:
+    create(schema, "default", a_raw_binding(**GOOD[what]), "--dry-run=server")
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_binding_is_refused_in_words(cluster: ControlPlane, what: str) -> None:
+def test_a_bad_binding_is_refused_in_words(schema: ControlPlane, what: str) -> None:
     spec, words = BAD[what]
     with pytest.raises(KubectlFailed) as caught:
-        create(cluster, "default", a_raw_binding(**spec))
+        create(schema, "default", a_raw_binding(**spec))
     assert words in str(caught.value)
 
 
-def test_a_pin_is_not_repeated_in_the_refusal(cluster: ControlPlane) -> None:
+def test_a_pin_is_not_repeated_in_the_refusal(schema: ControlPlane) -> None:
     spec = BAD["a PIN that all can read"][0]
     with pytest.raises(KubectlFailed) as caught:
-        create(cluster, "default", a_raw_binding(**spec))
+        create(schema, "default", a_raw_binding(**spec))
     assert "is invalid" in str(caught.value)
     assert "123456" not in str(caught.value)
 
 
-def test_a_name_that_no_label_could_hold_is_refused(cluster: ControlPlane, here: str) -> None:
+def test_a_name_that_no_label_could_hold_is_refused(schema: ControlPlane, namespace: str) -> None:
     secret = identity(secret={"name": "tls"})
-    create(cluster, here, a_raw_binding("n" * 63, **secret))
+    create(schema, namespace, a_raw_binding("n" * 63, **secret))
     with pytest.raises(KubectlFailed, match=r"has 64 characters, expected 63 at most because"):
-        create(cluster, here, a_raw_binding("n" * 64, **secret))
+        create(schema, namespace, a_raw_binding("n" * 64, **secret))
 
 
-def test_a_rule_holds_for_changes_too(cluster: ControlPlane, here: str) -> None:
-    create(cluster, here, a_raw_binding())
+def test_a_rule_holds_for_changes_too(schema: ControlPlane, namespace: str) -> None:
+    create(schema, namespace, a_raw_binding())
     with pytest.raises(KubectlFailed, match="expected both in one region"):
-        cluster.kubectl(
-            "patch", "rab/reports", f"--namespace={here}", "--type=merge",
+        schema.kubectl(
+            "patch", "rab/reports", f"--namespace={namespace}", "--type=merge",
             f"--patch={json.dumps({'spec': {'profileArn': PROFILE.replace('west', 'east')}})}",
         )  # fmt: skip
 
 
-def test_defaults_are_the_documented_ones(cluster: ControlPlane, here: str) -> None:
-    spec = create(cluster, here, a_raw_binding(sidecar={}))["spec"]
+def test_defaults_are_the_documented_ones(schema: ControlPlane, namespace: str) -> None:
+    spec = create(schema, namespace, a_raw_binding(sidecar={}))["spec"]
     assert (spec["durationSeconds"], spec["imds"]) == (3600, True)
     assert spec["allowSharedProcessNamespace"] is False
     assert spec["identity"]["secret"]["certificateKey"] == "tls.crt"
     assert spec["sidecar"] == {"port": 9911, "logLevel": "info"}
 
 
-def test_a_status_is_written_apart_and_shown_in_columns(cluster: ControlPlane, here: str) -> None:
-    create(cluster, here, a_raw_binding())
+def test_a_status_is_written_apart_and_shown_in_columns(
+    schema: ControlPlane, namespace: str
+) -> None:
+    create(schema, namespace, a_raw_binding())
     status = {
         "observedGeneration": 1,
         "conditions": [
@@ -285,11 +268,11 @@ def test_a_status_is_written_apart_and_shown_in_columns(cluster: ControlPlane, h
         "identity": {"source": "secret/reports-tls", "notAfter": "2030-02-03T04:05:06Z"},
         "pods": {"injected": 3},
     }
-    cluster.kubectl(
-        "patch", "rab/reports", f"--namespace={here}", "--subresource=status", "--type=merge",
+    schema.kubectl(
+        "patch", "rab/reports", f"--namespace={namespace}", "--subresource=status", "--type=merge",
         f"--patch={json.dumps({'status': status})}",
     )  # fmt: skip
-    header, row = cluster.kubectl("get", "aws", f"--namespace={here}").splitlines()
+    header, row = schema.kubectl("get", "aws", f"--namespace={namespace}").splitlines()
     assert header.split() == ["NAME", "ROLE", "IDENTITY", "READY", "PODS", "EXPIRES", "AGE"]
     assert row.split()[:6] == [
         "rolesanywherebinding.rolesanywhere.dev/reports", ROLE, "secret/reports-tls", "True", "3",
@@ -299,8 +282,8 @@ def test_a_status_is_written_apart_and_shown_in_columns(cluster: ControlPlane, h
     ]  # fmt: skip
 
 
-def test_every_field_is_explained(cluster: ControlPlane) -> None:
-    explained = cluster.kubectl("explain", "rab.spec.identity.pkcs11.pinSecretRef")
+def test_every_field_is_explained(schema: ControlPlane) -> None:
+    explained = schema.kubectl("explain", "rab.spec.identity.pkcs11.pinSecretRef")
     assert "Where the PIN of the token's user is." in explained
     for field in ("spec", "spec.identity", "spec.podSelector", "spec.sidecar", "status"):
-        assert "<no description>" not in cluster.kubectl("explain", f"rab.{field}")
+        assert "<no description>" not in schema.kubectl("explain", f"rab.{field}")

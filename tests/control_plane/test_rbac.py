@@ -1,15 +1,12 @@
 """What the two ServiceAccounts may do, as a real API server says: enough, and no more."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from tests.chart.helm import FULLNAME, as_yaml, render
-from tests.cluster.binaries import find_or_build_helm
+from tests.chart.helm import FULLNAME
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
-from tests.support.tools import build_or_skip
 
 BINDINGS = "rolesanywherebindings.rolesanywhere.dev"
 LEASE = f"leases.coordination.k8s.io/{FULLNAME}-controller"
@@ -23,18 +20,12 @@ EVERYBODYS = {
 
 
 @pytest.fixture
-def accounts(control_plane: ControlPlane, namespace: str) -> Iterator[dict[str, str]]:
+def users(accounts: dict[str, str], namespace: str) -> dict[str, str]:
     """The chart's accounts by component, as users that can be impersonated."""
-    helm = build_or_skip(find_or_build_helm)
-    roles = render(helm, namespace=namespace, only=["webhook/rbac.yaml", "controller/rbac.yaml"])
-    control_plane.apply(as_yaml(roles), namespace=namespace)
-    yield {
-        component: f"system:serviceaccount:{namespace}:{FULLNAME}-{component}"
-        for component in ("webhook", "controller")
+    return {
+        component: f"system:serviceaccount:{namespace}:{name}"
+        for component, name in accounts.items()
     }
-    control_plane.kubectl(
-        "delete", "--filename=-", f"--namespace={namespace}", "--wait=false", input=as_yaml(roles)
-    )
 
 
 def permissions(control_plane: ControlPlane, user: str, namespace: str) -> dict[str, set[str]]:
@@ -63,16 +54,16 @@ def permissions(control_plane: ControlPlane, user: str, namespace: str) -> dict[
 
 
 def test_the_webhook_reads_bindings_and_that_is_all(
-    control_plane: ControlPlane, namespace: str, accounts: dict[str, str]
+    control_plane: ControlPlane, namespace: str, users: dict[str, str]
 ) -> None:
     for where in (namespace, "default", "kube-system"):
-        assert permissions(control_plane, accounts["webhook"], where) == {
+        assert permissions(control_plane, users["webhook"], where) == {
             BINDINGS: {"get", "list", "watch"}
         }
 
 
 def test_the_controller_writes_status_events_and_one_lease(
-    control_plane: ControlPlane, namespace: str, accounts: dict[str, str]
+    control_plane: ControlPlane, namespace: str, users: dict[str, str]
 ) -> None:
     everywhere = {
         BINDINGS: {"get", "list", "watch"},
@@ -80,8 +71,8 @@ def test_the_controller_writes_status_events_and_one_lease(
         "events": {"create"},
     }
     for where in ("default", "kube-system"):
-        assert permissions(control_plane, accounts["controller"], where) == everywhere
-    assert permissions(control_plane, accounts["controller"], namespace) == {
+        assert permissions(control_plane, users["controller"], where) == everywhere
+    assert permissions(control_plane, users["controller"], namespace) == {
         **everywhere,
         LEASE: {"get", "create", "update"},
     }
@@ -105,7 +96,7 @@ def may(control_plane: ControlPlane, user: str, namespace: str, deed: str) -> bo
 
 @pytest.mark.parametrize("component", ["webhook", "controller"])
 def test_what_would_be_a_way_to_more_is_refused(
-    control_plane: ControlPlane, namespace: str, accounts: dict[str, str], component: str
+    control_plane: ControlPlane, namespace: str, users: dict[str, str], component: str
 ) -> None:
     deeds = [
         "list rolesanywherebindings rolesanywhere.dev",
@@ -124,7 +115,7 @@ def test_what_would_be_a_way_to_more_is_refused(
         "bind clusterroles rbac.authorization.k8s.io",
         "impersonate users",
     ]
-    user = accounts[component]
+    user = users[component]
     granted = [deed for deed in deeds if may(control_plane, user, namespace, deed)]
     assert granted == ["list rolesanywherebindings rolesanywhere.dev"]
 
@@ -142,9 +133,9 @@ def put_lease(control_plane: ControlPlane, user: str, namespace: str, name: str)
 
 
 def test_a_lease_can_be_made_under_one_name_only(
-    control_plane: ControlPlane, namespace: str, accounts: dict[str, str]
+    control_plane: ControlPlane, namespace: str, users: dict[str, str]
 ) -> None:
-    mine, user = f"{FULLNAME}-controller", accounts["controller"]
+    mine, user = f"{FULLNAME}-controller", users["controller"]
     with pytest.raises(KubectlFailed, match="forbidden"):
         put_lease(control_plane, user, namespace, "another")
     made = json.loads(put_lease(control_plane, user, namespace, mine))
@@ -152,10 +143,10 @@ def test_a_lease_can_be_made_under_one_name_only(
 
 
 def test_a_lease_that_is_there_cannot_be_replaced_blindly(
-    control_plane: ControlPlane, namespace: str, accounts: dict[str, str]
+    control_plane: ControlPlane, namespace: str, users: dict[str, str]
 ) -> None:
     """Two that create it at once: the second must not win, and names no version to replace."""
-    mine, user = f"{FULLNAME}-controller", accounts["controller"]
+    mine, user = f"{FULLNAME}-controller", users["controller"]
     put_lease(control_plane, user, namespace, mine)
     with pytest.raises(KubectlFailed, match="resourceVersion"):
         put_lease(control_plane, user, namespace, mine)

@@ -182,16 +182,3 @@ async def test_a_review_of_almost_eight_mebibytes_is_answered(client: Client) ->
 async def test_a_path_we_do_not_have_is_not_found(client: Client, path: str) -> None:
     async with client.post(path, json=a_review(a_pod())) as answer:
         assert answer.status == 404
-
-
-async def test_not_ready_says_why() -> None:
-    problem: list[str] = ["no certificate"]
-    app = server.prober(lambda: problem[0] if problem else None)
-    async with TestClient(TestServer(app)) as client:
-        async with client.get("/livez") as answer:
-            assert answer.status == 200
-        async with client.get("/readyz") as answer:
-            assert (answer.status, await answer.text()) == (503, "no certificate\n")
-        problem.clear()
-        async with client.get("/readyz") as answer:
-            assert answer.status == 200

@@ -21,11 +21,13 @@ from typing import Any, Final, NoReturn
 import kopf
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_operator.controller import probes, routes
+from rolesanywhere_operator.controller import routes
 from rolesanywhere_operator.controller.login import log_in
 from rolesanywhere_operator.kube.client import connect
 from rolesanywhere_operator.kube.lease import Elector, LeaseLost, Terms
 from rolesanywhere_operator.kube.lease_store import KubernetesLease
+from rolesanywhere_operator.listeners import listening
+from rolesanywhere_operator.probes import prober
 from rolesanywhere_operator.settings import ControllerSettings
 
 logger = logging.getLogger(__name__)
@@ -63,13 +65,14 @@ async def _run(settings: ControllerSettings) -> None:
             clock=_steady_seconds,
             today=_now,
         )
-        async with probes.serving(
-            host=settings.address,
+        # Before kopf, which on its way out cancels every task that was made after it.
+        async with listening(
+            prober(lambda: _problem(elector)),
+            name="probes",
+            address=settings.address,
             port=settings.probe_port,
-            is_ready=lambda: elector.has_seen_the_lease,
-        ) as port:
+        ):
             try:
-                logger.info("probes answered", extra={"port": port})
                 logger.info("standing for election", extra={"lease": settings.lease_name})
                 if await _came_first(elector.acquire(), stop):
                     logger.info("leading", extra={"lease": settings.lease_name})
@@ -77,6 +80,11 @@ async def _run(settings: ControllerSettings) -> None:
             finally:
                 await elector.release()
     logger.info("stopped")
+
+
+def _problem(elector: Elector) -> str | None:
+    """Why this candidate is of no use yet; a standby is as ready as the leader."""
+    return None if elector.has_seen_the_lease else "the Lease has not been read; the log says why"
 
 
 async def _lead(elector: Elector, kubeconfig: Path | None, stop: asyncio.Event) -> None:

@@ -7,16 +7,13 @@ import asyncio
 import logging
 import random
 import signal
-import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
-
-from aiohttp import web
 
 from rolesanywhere_operator.kube import client
 from rolesanywhere_operator.kube.reflector import Chance
+from rolesanywhere_operator.listeners import listening
+from rolesanywhere_operator.probes import prober
 from rolesanywhere_operator.settings import WebhookSettings
 from rolesanywhere_operator.webhook import server
 from rolesanywhere_operator.webhook.admission import Admission
@@ -41,15 +38,20 @@ async def run(settings: WebhookSettings) -> None:
         catalog = LiveCatalog(kube, chance=chance)
         certificate = ServingCertificate(settings.certificate, settings.private_key)
         admission = Admission(catalog, sidecar_image=settings.sidecar_image)
-        probes = server.prober(lambda: _problem(stop, catalog, certificate))
         async with (
-            _listening(probes, settings.address, settings.probe_port, name="probes"),
-            _listening(
+            listening(
+                prober(lambda: _problem(stop, catalog, certificate)),
+                name="probes",
+                address=settings.address,
+                port=settings.probe_port,
+            ),
+            listening(
                 server.reviewer(admission),
-                settings.address,
-                settings.port,
                 name="reviews",
+                address=settings.address,
+                port=settings.port,
                 tls=certificate.front,
+                drain_seconds=DRAIN_SECONDS,
             ),
             asyncio.TaskGroup() as background,
         ):
@@ -75,18 +77,3 @@ def _problem(
     if not catalog.reflector.synced:
         return "the bindings have not been listed yet; the log says why"
     return None
-
-
-@asynccontextmanager
-async def _listening(
-    app: web.Application, address: str, port: int, *, name: str, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[None]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, address, port, ssl_context=tls).start()
-        for bound in runner.addresses:
-            log.info("listening", extra={"name_of_port": name, "port": bound[1]})
-        yield
-    finally:
-        await runner.cleanup()

@@ -3,13 +3,11 @@
 Never decides about pods; never serves probes on the port that the API server calls.
 """
 
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
-from rolesanywhere_contract.names import LIVENESS_PATH, READINESS_PATH
 from rolesanywhere_operator.webhook import reviews
 from rolesanywhere_operator.webhook.admission import Admission
 
@@ -26,23 +24,6 @@ def reviewer(admission: Admission) -> web.Application:
 
     app = web.Application(client_max_size=LARGEST_REVIEW)
     app.router.add_post(INJECT_PATH, inject)
-    return app
-
-
-def prober(problem: Callable[[], str | None]) -> web.Application:
-    """The application that the kubelet calls: ``problem`` says why we are not ready, if so."""
-
-    async def livez(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(_: web.Request) -> web.Response:
-        if reason := problem():
-            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{reason}\n")
-        return web.Response(text="ok\n")
-
-    app = web.Application(client_max_size=1024)
-    app.router.add_get(LIVENESS_PATH, livez)
-    app.router.add_get(READINESS_PATH, readyz)
     return app
 
 

@@ -33,6 +33,8 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     "integration": ("tests/integration", "tests/chart"),
     "control-plane": ("tests/control_plane",),
 }
+# These build tools first, once for each version and machine.
+BUILDING: Final = frozenset({"integration", "control-plane"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,9 @@ def run_tests(tier: str) -> Outcome:
 def run(tiers: Sequence[str]) -> int:
     """Run ``tiers`` in order, print the summary, return the exit code."""
     outcomes: list[Outcome] = []
+    if BUILDING & set(tiers):
+        print("\n== tools", flush=True)
+        subprocess.run([sys.executable, "-m", "tests.toolbox"], cwd=ROOT, check=False)
     for tier in tiers:
         print(f"\n== {tier}", flush=True)
         outcomes.append(run_commands(tier) if tier in COMMANDS else run_tests(tier))

@@ -12,16 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import pki
+from tests.fakes import aws_helper, pki
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority, Identity, KeyForm, KeyKind
 from tests.fakes.recorded import essence
 from tests.fakes.rolesanywhere import serial_in_hex
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, World, small_world
-from tests.support.gotools import build
 from tests.support.tools import build_or_skip
-
-PACKAGE = "github.com/aws/rolesanywhere-credential-helper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Outcome:
 
 @pytest.fixture(scope="session")
 def helper() -> Path:
-    return build_or_skip(lambda: build("aws-helper", PACKAGE, cgo=True))
+    return build_or_skip(aws_helper.find_or_build)
 
 
 def files_of(identity: Identity, folder: Path, form: KeyForm = "pkcs8") -> list[str]:

@@ -14,21 +14,20 @@ import pytest
 from rolesanywhere_sidecar import commandline
 from rolesanywhere_sidecar.identities import IdentityFiles
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from tests.fakes import aws_helper
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import LEAF, Authority, Identity, KeyForm, KeyKind
 from tests.fakes.recorded import essence
 from tests.fakes.wire import WireRequest
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
-from tests.support.gotools import build
 from tests.support.tools import build_or_skip
 
-PACKAGE = "github.com/aws/rolesanywhere-credential-helper"
 ROOT = Authority.root(at=utc_now())
 
 
 @pytest.fixture(scope="session")
 def helper() -> Path:
-    return build_or_skip(lambda: build("aws-helper", PACKAGE, cgo=True))
+    return build_or_skip(aws_helper.find_or_build)
 
 
 def flags_for(identity: Identity, folder: Path, aws: FakeAWS, form: KeyForm) -> list[str]:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -96,6 +97,7 @@ def _build(
     go = shutil.which("go")
     if go is None:
         raise ToolMissing(f"go is not installed: {binary.name} is built from {package}; install Go")
+    print(f"building {package} {_required_version(source, package)} (once)", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
         fresh = Path(scratch) / binary.name
         _run_go([go, "build", "-trimpath", "-ldflags", " ".join(flags), "-o", str(fresh), package],

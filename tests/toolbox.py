@@ -1,0 +1,32 @@
+"""Everything that tests build with Go, built before they run: ``python -m tests.toolbox``.
+
+So a first run shows what it waits for. What cannot be built is said and left to the tests that
+need it: they skip with the reason, or fail under ``CI=true``.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from tests.cluster import binaries
+from tests.fakes import aws_helper
+from tests.support.tools import ToolMissing
+
+BUILDS: Final[tuple[Callable[[], object], ...]] = (
+    aws_helper.find_or_build,
+    binaries.find_or_build_helm,
+    binaries.find_or_build,
+)
+
+
+def main() -> None:
+    """Build what is not there yet."""
+    for build in BUILDS:
+        try:
+            build()
+        except ToolMissing as missing:
+            print(missing, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,11 +15,11 @@ from kubernetes.aio import client as official
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
 from rolesanywhere_operator.kube import client
-from rolesanywhere_operator.kube.client import (
+from rolesanywhere_operator.kube.client import Kube
+from rolesanywhere_operator.kube.errors import (
     Conflict,
     Forbidden,
     Gone,
-    Kube,
     KubeError,
     NotFound,
     Unavailable,

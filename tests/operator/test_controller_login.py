@@ -111,3 +111,14 @@ async def test_without_any_way_in_the_error_names_where_was_looked(tmp_path: Pat
     missing = tmp_path / "missing"
     with pytest.raises(kopf.PermanentError, match=str(missing)):
         await log_in(missing)
+
+
+async def test_a_broken_kubeconfig_is_named_and_its_token_is_not(
+    tmp_path: Path, ca_file: Path
+) -> None:
+    url = "https://127.0.0.1:6443"
+    path = write_kubeconfig(tmp_path / "config", url=url, ca_file=ca_file, token="mine-alone")
+    path.write_text(path.read_text().replace('"user": {', '"uzer": {'))
+    with pytest.raises(kopf.PermanentError, match=str(path)) as caught:
+        await log_in(path)
+    assert "mine-alone" not in str(caught.value)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from rolesanywhere_operator.kube.client import Gone, Json, KubeError, Unavailable
+from rolesanywhere_operator.kube.client import Json
+from rolesanywhere_operator.kube.errors import Gone, KubeError, Unavailable
 from rolesanywhere_operator.kube.reflector import Chance, Reflector
 
 Act = Json | KubeError

@@ -12,7 +12,7 @@ import jsonpatch
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from rolesanywhere_operator.kube.client import Unavailable
+from rolesanywhere_operator.kube.errors import Unavailable
 from rolesanywhere_operator.webhook import server
 from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.catalog import Entry

@@ -1,8 +1,7 @@
 """kopf's way to the API server: the official client's credentials on a session of our own.
 
 kopf reads a ServiceAccount's token once, and ends the operator when a 401 brings the same token
-again. Here every request asks the official client for the token, which re-reads the pod's file
-every minute and runs a kubeconfig's exec plugin when its answer has expired.
+again. Here every request asks the official client for the token, which follows one that changes.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,8 +9,10 @@ from pathlib import Path
 
 import aiohttp
 import kopf
-from kubernetes.aio import client, config
-from kubernetes.aio.config.config_exception import ConfigException
+from kubernetes.aio import client
+
+from rolesanywhere_operator.kube import access
+from rolesanywhere_operator.kube.errors import KubeError
 
 
 async def log_in(kubeconfig: Path | None) -> kopf.AiohttpSession:
@@ -19,17 +20,10 @@ async def log_in(kubeconfig: Path | None) -> kopf.AiohttpSession:
 
     kopf closes it. Raises ``kopf.PermanentError`` when there is no way to the API server.
     """
-    credentials = client.Configuration()
     try:
-        if kubeconfig is None:
-            config.load_incluster_config(client_configuration=credentials)
-        else:
-            await config.load_kube_config(
-                config_file=str(kubeconfig), client_configuration=credentials, persist_config=False
-            )
-    except (ConfigException, OSError) as wrong:
-        where = kubeconfig or "the pod's ServiceAccount"
-        raise kopf.PermanentError(f"cannot log in from {where}: {wrong}") from wrong
+        credentials = await access.load(kubeconfig)
+    except KubeError as problem:
+        raise kopf.PermanentError(str(problem)) from problem
     # The official client knows every way a kubeconfig can say whom to trust.
     tls = client.ApiClient(credentials).rest_client.ssl_context
     session = aiohttp.ClientSession(

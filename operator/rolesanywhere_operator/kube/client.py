@@ -8,15 +8,15 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import aiohttp
-import yaml
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config.config_exception import ConfigException
 
-from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_operator.kube import access
+from rolesanywhere_operator.kube.errors import Unavailable, failure
 
 Json = dict[str, Any]
 
@@ -28,57 +28,6 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 REQUEST_TIMEOUT_SECONDS: Final = 5.0
 # How much longer than it was asked for a watch may last before it counts as hung.
 WATCH_GRACE_SECONDS: Final = 15.0
-
-
-class KubeError(RolesAnywhereError):
-    """The API server did not do what it was asked; ``status`` is the HTTP status, 0 without one."""
-
-    code = "KubernetesError"
-    status: int
-
-    def __init__(self, problem: str, *, status: int = 0, hint: str = "") -> None:
-        super().__init__(problem, hint=hint)
-        self.status = status
-
-
-class NotFound(KubeError):
-    """404: there is no such object."""
-
-    code = "KubernetesNotFound"
-
-
-class Conflict(KubeError):
-    """409: somebody changed or created the object first."""
-
-    code = "KubernetesConflict"
-
-
-class Gone(KubeError):
-    """410: the resourceVersion is too old to go on from; list again."""
-
-    code = "KubernetesGone"
-
-
-class Forbidden(KubeError):
-    """401 or 403: RBAC does not grant it, or the token is not accepted."""
-
-    code = "KubernetesForbidden"
-
-
-class Unavailable(KubeError):
-    """No answer, or one that says to come back later (429, 5xx)."""
-
-    code = "KubernetesUnavailable"
-    retryable: ClassVar[bool] = True
-
-
-_BY_STATUS: Final[Mapping[int, type[KubeError]]] = {
-    401: Forbidden,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    410: Gone,
-}
 
 
 class Kube:
@@ -136,7 +85,7 @@ class Kube:
             async for line in response.content:
                 event = _parsed(line, f"watch {path}")
                 if event.get("type") == "ERROR":
-                    raise _failure(event.get("object") or {}, 0, f"watch {path}")
+                    raise failure(event.get("object") or {}, 0, f"watch {path}")
                 yield event
 
     @asynccontextmanager
@@ -154,7 +103,7 @@ class Kube:
             response = await self._send(method, path, query, body, content_type, limit)
             async with response:
                 if response.status >= 400:
-                    raise _failure(_lenient(await response.read()), response.status, what)
+                    raise failure(_lenient(await response.read()), response.status, what)
                 yield response
         except (TimeoutError, aiohttp.ClientError, ConfigException, OSError) as broken:
             reason = str(broken) or type(broken).__name__
@@ -187,29 +136,9 @@ class Kube:
 async def connect(kubeconfig: Path | None) -> AsyncIterator[Kube]:
     """A client for ``kubeconfig``, or, without one, for the cluster that this pod runs in.
 
-    The official client reads the pod's token again every minute. Raises `KubeError` when neither
-    a kubeconfig nor a pod's ServiceAccount is there.
+    Raises `KubeError` when neither a kubeconfig nor a pod's ServiceAccount is there.
     """
-    settings = client.Configuration()
-    try:
-        if kubeconfig is not None:
-            await config.load_kube_config(
-                config_file=str(kubeconfig), client_configuration=settings, persist_config=False
-            )
-        else:
-            config.load_incluster_config(client_configuration=settings)
-    except (ConfigException, OSError, yaml.YAMLError) as wrong:
-        if kubeconfig is not None:
-            # Not in the library's words: they may repeat the user's entry, token and all.
-            raise KubeError(
-                f"kubeconfig {kubeconfig} cannot be used",
-                hint="check that it is there and that its current context is complete",
-            ) from None
-        raise KubeError(
-            f"cannot set up the API client from the pod's ServiceAccount: {wrong}",
-            hint="run in a pod with a ServiceAccount token, or name a kubeconfig",
-        ) from wrong
-    async with client.ApiClient(configuration=settings) as api:
+    async with client.ApiClient(configuration=await access.load(kubeconfig)) as api:
         yield Kube(api)
 
 
@@ -230,10 +159,3 @@ def _lenient(text: bytes) -> Json:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _failure(status: Mapping[str, Any], http_status: int, what: str) -> KubeError:
-    code = int(status.get("code") or http_status or 500)
-    problem = f"{what}: {status.get('message') or f'HTTP status {code}'}"
-    otherwise = Unavailable if code == 429 or code >= 500 else KubeError
-    return _BY_STATUS.get(code, otherwise)(problem, status=code)

@@ -5,7 +5,8 @@ exist creates it, and then the API server asks for ``create`` with the name, whi
 Never retries and never decides.
 """
 
-from rolesanywhere_operator.kube.client import Conflict, Json, Kube, NotFound
+from rolesanywhere_operator.kube.client import Json, Kube
+from rolesanywhere_operator.kube.errors import Conflict, NotFound
 from rolesanywhere_operator.kube.lease import LeaseConflict, Record
 
 

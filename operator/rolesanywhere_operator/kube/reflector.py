@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, NoReturn, Protocol, TypeVar
 
-from rolesanywhere_operator.kube.client import Gone, Json, KubeError
+from rolesanywhere_operator.kube.client import Json
+from rolesanywhere_operator.kube.errors import Gone, KubeError
 
 log = logging.getLogger(__name__)
 

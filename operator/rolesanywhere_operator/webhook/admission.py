@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from rolesanywhere_operator.domain import injection, pods, selection
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
-from rolesanywhere_operator.kube.client import KubeError
+from rolesanywhere_operator.kube.errors import KubeError
 from rolesanywhere_operator.webhook import reviews
 from rolesanywhere_operator.webhook.catalog import Catalog
 from rolesanywhere_operator.webhook.reviews import Json, Review

@@ -117,17 +117,15 @@ async def test_a_body_goes_out_as_it_was_given(tmp_path: Path) -> None:
     seen: list[object] = []
 
     async def answer(request: web.Request) -> web.Response:
-        seen.append((request.method, request.content_type, request.query.get("fieldManager")))
+        seen.append((request.method, request.content_type))
         seen.append(await request.json())
         seen.append(request.headers["Authorization"])
         return web.json_response({})
 
-    patch = {"status": {"snake_case": None, "camelCase": [1]}}
+    body = {"status": {"snake_case": None, "camelCase": [1]}}
     async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
-        await kube.request(
-            "PATCH", "/x", query={"fieldManager": "us"}, body=patch, content_type=client.MERGE_PATCH
-        )
-    assert seen == [("PATCH", client.MERGE_PATCH, "us"), patch, "Bearer secret-token"]
+        await kube.request("PUT", "/x", body=body)
+    assert seen == [("PUT", "application/json"), body, "Bearer secret-token"]
 
 
 def event(kind: str, **fields: object) -> bytes:

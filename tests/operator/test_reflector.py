@@ -1,7 +1,7 @@
 """The copy of a collection, fed by a client that follows a script."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -37,7 +37,7 @@ class ScriptedSource:
         self.watched_from: list[str] = []
         self.at_the_end = asyncio.Event()
 
-    async def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
+    async def get(self, path: str) -> Json:
         if not self._lists:
             await self._end()
         act = self._lists.pop(0)

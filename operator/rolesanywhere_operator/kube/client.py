@@ -20,14 +20,12 @@ from rolesanywhere_operator.kube.errors import Unavailable, failure
 
 Json = dict[str, Any]
 
-MERGE_PATCH: Final = "application/merge-patch+json"
-JSON_PATCH: Final = "application/json-patch+json"
-APPLY_PATCH: Final = "application/apply-patch+yaml"
-
 # What an API server answers within when it is well; the webhook's own patience is ten seconds.
 REQUEST_TIMEOUT_SECONDS: Final = 5.0
 # How much longer than it was asked for a watch may last before it counts as hung.
 WATCH_GRACE_SECONDS: Final = 15.0
+
+_JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
 class Kube:
@@ -36,43 +34,27 @@ class Kube:
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: object = None,
-        content_type: str = "application/json",
-    ) -> Json:
+    async def get(self, path: str) -> Json:
+        """GET ``path``. Raises `KubeError`."""
+        return await self.request("GET", path)
+
+    async def request(self, method: str, path: str, *, body: Json | None = None) -> Json:
         """The JSON that the server answers, within ``REQUEST_TIMEOUT_SECONDS``.
 
         Raises `KubeError` of the kind that the status means.
         """
         limit = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
-        async with self._answer(method, path, query, body, content_type, limit) as response:
+        async with self._answer(method, path, limit=limit, body=body) as response:
             text = await response.read()
         return _parsed(text, f"{method} {path}")
 
-    async def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
-        """GET ``path``. Raises `KubeError`."""
-        return await self.request("GET", path, query=query)
-
-    async def watch(
-        self,
-        path: str,
-        *,
-        resource_version: str,
-        seconds: int,
-        query: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[Json]:
+    async def watch(self, path: str, *, resource_version: str, seconds: int) -> AsyncIterator[Json]:
         """The events of ``path`` after ``resource_version``, bookmarks too, for ``seconds``.
 
         Ends when the server ends it. Raises `Gone` when the version is too old, other `KubeError`
         when the connection breaks or the server reports an error.
         """
-        options = {
-            **(query or {}),
+        query = {
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
@@ -81,7 +63,7 @@ class Kube:
         limit = aiohttp.ClientTimeout(
             total=seconds + WATCH_GRACE_SECONDS, sock_connect=REQUEST_TIMEOUT_SECONDS
         )
-        async with self._answer("GET", path, options, None, "application/json", limit) as response:
+        async with self._answer("GET", path, limit=limit, query=query) as response:
             async for line in response.content:
                 event = _parsed(line, f"watch {path}")
                 if event.get("type") == "ERROR":
@@ -93,43 +75,29 @@ class Kube:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str] | None,
-        body: object,
-        content_type: str,
+        *,
         limit: aiohttp.ClientTimeout,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         what = f"{method} {path}"
         try:
-            response = await self._send(method, path, query, body, content_type, limit)
-            async with response:
+            request = await self._api.param_serialize(
+                method=method,
+                resource_path=path,
+                query_params=list((query or {}).items()),
+                header_params=dict(_JSON),
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            answer: RESTResponse = await self._api.call_api(*request, _request_timeout=limit)
+            async with answer.response as response:
                 if response.status >= 400:
                     raise failure(_lenient(await response.read()), response.status, what)
                 yield response
         except (TimeoutError, aiohttp.ClientError, ConfigException, OSError) as broken:
             reason = str(broken) or type(broken).__name__
             raise Unavailable(f"{what}: the API server cannot be reached: {reason}") from broken
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: object,
-        content_type: str,
-        limit: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        request = await self._api.param_serialize(
-            method=method,
-            resource_path=path,
-            query_params=list((query or {}).items()),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        answer: RESTResponse = await self._api.call_api(*request, _request_timeout=limit)
-        response: aiohttp.ClientResponse = answer.response
-        return response
 
 
 @asynccontextmanager

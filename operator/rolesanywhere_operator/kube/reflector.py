@@ -28,7 +28,7 @@ REST_SECONDS: Final = 1.0
 class Source(Protocol):
     """What a reflector needs of the API client."""
 
-    async def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
+    async def get(self, path: str) -> Json:
         """GET ``path``."""
         ...
 

@@ -22,9 +22,9 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import bearer, listeners
 from rolesanywhere_sidecar.bearer import BearerToken
-from rolesanywhere_sidecar.broker import Broker, Problem, SessionSource
+from rolesanywhere_sidecar.broker import Broker, Problem
 from rolesanywhere_sidecar.clock import Clock, SystemClock
-from rolesanywhere_sidecar.credentials import Credentials
+from rolesanywhere_sidecar.credentials import Credentials, SessionSource
 from rolesanywhere_sidecar.endpoint import ContainerEndpoint
 from rolesanywhere_sidecar.front import FrontDoor
 from rolesanywhere_sidecar.identities import IdentityFiles

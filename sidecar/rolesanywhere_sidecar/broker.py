@@ -9,12 +9,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, NoReturn, Protocol, Self
+from typing import Final, NoReturn, Self
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar import pacing
 from rolesanywhere_sidecar.clock import Clock
-from rolesanywhere_sidecar.credentials import Credentials, Standing, standing
+from rolesanywhere_sidecar.credentials import Credentials, SessionSource, Standing, standing
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,6 @@ ATTEMPT_DEADLINE: Final = 30.0
 
 # Seconds between two looks at the clock: a machine that slept, or whose time was set, is noticed.
 LONGEST_PAUSE: Final = 15.0
-
-
-class SessionSource(Protocol):
-    """Where sessions come from."""
-
-    async def create_session(self) -> Credentials:
-        """A new session. Raises `RolesAnywhereError`, on which a caller may find ``retry_after``
-        in seconds."""
 
 
 class SessionTimedOut(RolesAnywhereError):

@@ -1,4 +1,4 @@
-"""A session's credentials, and how they stand at a given time.
+"""A session's credentials, where they come from, and how they stand at a given time.
 
 Never fetches and never serialises: the service's reply becomes this, each endpoint writes it.
 """
@@ -6,6 +6,7 @@ Never fetches and never serialises: the service's reply becomes this, each endpo
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,16 @@ class Credentials:
     issued: datetime
     expires: datetime
     account_id: str
+
+
+class SessionSource(Protocol):
+    """Where sessions come from."""
+
+    async def create_session(self) -> Credentials:
+        """A new session. Raises `RolesAnywhereError`, on which a caller may find ``retry_after``
+        in seconds.
+        """
+        ...
 
 
 class Standing(StrEnum):

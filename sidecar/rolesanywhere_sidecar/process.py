@@ -13,11 +13,11 @@ import random
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar.credentials import Credentials
+from rolesanywhere_sidecar.credentials import Credentials, SessionSource
 from rolesanywhere_sidecar.identities import IdentityFiles
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 
@@ -25,14 +25,6 @@ PROGRAM: Final = "rolesanywhere-sidecar"
 
 # Before the second and the third attempt, in seconds, before jitter: an SDK waits for us.
 PAUSES: Final = (1.0, 3.0)
-
-
-class SessionSource(Protocol):
-    """Where sessions come from."""
-
-    async def create_session(self) -> Credentials:
-        """A new session. Raises `RolesAnywhereError`."""
-        ...
 
 
 def main(settings: Settings) -> int:

@@ -81,10 +81,13 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> tuple[str, Settings]:
         print(f"{PROGRAM} {VERSION}")
         raise SystemExit(0)
     given: dict[str, tuple[str, str]] = found.given
-    values = {variable(name): text for name, (_, text) in given.items()}
+    told = {**env, **{variable(name): text for name, (_, text) in given.items()}}
+    called = _namer(given, env)
     mistakes = list(_strangers(extra, found.command))
+    if found.command == "serve":
+        mistakes += _nobody_served(told, called)
     try:
-        settings = Settings.from_env({**env, **values}, called=_namer(given, env))
+        settings = Settings.from_env(told, called=called)
     except InvalidSettings as wrong:
         raise InvalidSettings((*mistakes, *wrong.mistakes)) from None
     if mistakes:
@@ -169,6 +172,15 @@ def _strangers(extra: Sequence[str], command: str) -> Iterator[str]:
         yield f"{name}: {ELSEWHERE.get(name, f'is not a flag of {command} (see {command} --help)')}"
     if extra and not names:
         yield f"{extra[0]!r}: {command} takes flags only (see {command} --help)"
+
+
+def _nobody_served(told: Mapping[str, str], called: Callable[[str], str]) -> Iterator[str]:
+    """A sentence if both ways to credentials are off: IMDS, and the endpoint that wants a token."""
+    if told.get(variable("imds")) == "false" and not told.get(variable("token_file")):
+        yield (
+            f"{called('imds')}: is false while {called('token_file')} is not set, so that nobody"
+            " could be served; name a token file, or leave IMDS on"
+        )
 
 
 def _namer(given: Mapping[str, tuple[str, str]], env: Mapping[str, str]) -> Callable[[str], str]:

@@ -71,8 +71,9 @@ def test_every_setting_has_a_flag() -> None:
 
 @pytest.mark.parametrize("name", sorted(VALUES))
 def test_a_flag_wins_over_its_variable(name: str) -> None:
-    _, settings = parse(["serve", f"{commandline.flag(name)}={VALUES[name]}"], ENV)
-    expected = Settings.from_env({**ENV, variable(name): VALUES[name]})
+    env = {**ENV, "ROLESANYWHERE_TOKEN_FILE": "/before"}
+    _, settings = parse(["serve", f"{commandline.flag(name)}={VALUES[name]}"], env)
+    expected = Settings.from_env({**env, variable(name): VALUES[name]})
     assert settings == expected
 
 
@@ -111,6 +112,18 @@ def test_every_mistake_is_told_at_once_as_the_user_wrote_it() -> None:
         "--session-duration",
         "--imds",
     ]
+
+
+def test_to_serve_nobody_is_a_mistake_of_serve_alone() -> None:
+    off = {**ENV, "ROLESANYWHERE_IMDS": "false"}
+    assert mistakes(["serve"], off) == (
+        "ROLESANYWHERE_IMDS: is false while --token-file (or ROLESANYWHERE_TOKEN_FILE) is not set,"
+        " so that nobody could be served; name a token file, or leave IMDS on",
+    )
+    [mistake] = mistakes(["serve", "--imds", "false", "--token-file", ""])
+    assert mistake.startswith("--imds: is false while --token-file is not set")
+    assert parse(["serve", "--token-file", "/token"], off)[1].imds is False
+    assert parse(["credential-process"], off)[1].imds is False
 
 
 def test_a_mistake_without_any_other_is_enough() -> None:

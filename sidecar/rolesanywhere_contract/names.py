@@ -25,6 +25,7 @@ INJECTED_ANNOTATION: Final = f"{GROUP}/injected"
 # What we add to an injected pod.
 SIDECAR_CONTAINER: Final = "rolesanywhere-sidecar"
 IDENTITY_VOLUME: Final = "rolesanywhere-identity"
+EMPTY_VOLUME: Final = "rolesanywhere-empty"
 TOKEN_VOLUME: Final = "rolesanywhere-token"  # noqa: S105 - the name of a volume
 IDENTITY_DIRECTORY: Final = "/var/run/secrets/rolesanywhere-identity"
 TOKEN_DIRECTORY: Final = "/var/run/secrets/rolesanywhere"  # noqa: S105 - a folder

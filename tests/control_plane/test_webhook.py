@@ -163,6 +163,20 @@ def test_a_restricted_pod_stays_restricted(team: Team) -> None:
     assert is_injected(team.create(a_pod(a_container(**RESTRICTED))))
 
 
+def test_the_sidecar_is_kept_from_the_pods_api_token(team: Team) -> None:
+    team.bind()
+    spec = team.create(a_pod())["spec"]
+    where = "/var/run/secrets/kubernetes.io/serviceaccount"
+    mounted = {
+        container["name"]: mount["name"]
+        for container in (*spec["initContainers"], *spec["containers"])
+        for mount in container["volumeMounts"]
+        if mount["mountPath"] == where
+    }
+    assert mounted["app"].startswith("kube-api-access-"), "this API server hands out no token"
+    assert mounted["rolesanywhere-sidecar"] == "rolesanywhere-empty"
+
+
 def test_a_pod_copied_from_an_injected_one_is_not_injected_twice(team: Team) -> None:
     team.bind()
     # As read back, with all the defaults that the API server filled in.

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 
 from rolesanywhere_contract.names import (
+    EMPTY_VOLUME,
     IDENTITY_VOLUME,
     SIDECAR_CONTAINER,
     TOKEN_DIRECTORY,
@@ -124,7 +125,7 @@ def _taken_names(pod: Json) -> Iterator[Refuse]:
     if ours:
         return
     for volume in pods.volumes(pod):
-        if volume.get("name") in (IDENTITY_VOLUME, TOKEN_VOLUME):
+        if volume.get("name") in (IDENTITY_VOLUME, TOKEN_VOLUME, EMPTY_VOLUME):
             yield Refuse(
                 Reason.NAME_TAKEN,
                 f"the pod has a volume {volume['name']}, which is reserved for the sidecar;"

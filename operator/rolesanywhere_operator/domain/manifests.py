@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from rolesanywhere_contract.names import (
     CREDENTIALS_PATH,
+    EMPTY_VOLUME,
     IDENTITY_DIRECTORY,
     IDENTITY_VOLUME,
     LIVENESS_PATH,
@@ -30,6 +31,9 @@ Json = dict[str, Any]
 SIDECAR_ARGS: Final = ["serve"]
 # Not the application's user, so that the application cannot read our files or memory.
 SIDECAR_USER: Final = 65532
+
+# Where Kubernetes' own clients look for a ServiceAccount's token; the sidecar needs none.
+API_TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 
 # The pod waits this long, a second a step, for its first session. The sidecar retries on its own,
 # with back-off; a restart would only forget that, so it comes late, to end a true hang.
@@ -77,15 +81,22 @@ def sidecar(binding: Binding, image: str) -> Json:
         "volumeMounts": [
             {"name": IDENTITY_VOLUME, "mountPath": IDENTITY_DIRECTORY, "readOnly": True},
             {"name": TOKEN_VOLUME, "mountPath": TOKEN_DIRECTORY},
+            # Admission puts the pod's API token into every container that has nothing there.
+            {"name": EMPTY_VOLUME, "mountPath": API_TOKEN_DIRECTORY, "readOnly": True},
         ],
     }
 
 
 def volumes(binding: Binding) -> list[Json]:
-    """The identity, for the sidecar alone, and the token, in memory."""
+    """The identity, for the sidecar alone, the token, in memory, and a volume with nothing in it.
+
+    What is in memory does not keep a cluster autoscaler from removing the node, unlike what is on
+    the node's disk.
+    """
     return [
         {"name": IDENTITY_VOLUME, **_identity_source(binding)},
         {"name": TOKEN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "64Ki"}},
+        {"name": EMPTY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "4Ki"}},
     ]
 
 

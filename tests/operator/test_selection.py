@@ -3,8 +3,9 @@
 import pytest
 
 from rolesanywhere_operator.domain import manifests, selection
-from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding, Requirement
+from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding
 from rolesanywhere_operator.domain.decisions import Inject, Leave, Reason, Refuse
+from rolesanywhere_operator.domain.selectors import Requirement
 from tests.operator.builders import IMAGE, Json, a_binding, a_container, a_pod
 
 BROKEN = InvalidBinding(("spec.roleArn: is wrong",))
@@ -112,7 +113,7 @@ def test_requirements_mean_what_kubernetes_says(
     operator: str, values: set[str], labels: dict[str, str], expected: bool
 ) -> None:
     requirement = Requirement(key="app", operator=operator, values=frozenset(values))  # type: ignore[arg-type]  # parametrized
-    assert selection.matches(requirement, labels) is expected
+    assert requirement.is_met_by(labels) is expected
 
 
 def a_sidecar_like_ours() -> Json:

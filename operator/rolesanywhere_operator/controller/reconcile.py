@@ -12,6 +12,7 @@ from typing import Any, Final
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_operator.domain import bindings
 from rolesanywhere_operator.domain.conditions import Condition, Truth, find, revised
+from rolesanywhere_operator.domain.untyped import mapping
 
 ACCEPTED: Final = "Accepted"
 IDENTITY_READY: Final = "IdentityReady"
@@ -35,7 +36,7 @@ def judge(body: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
     """
     generation = int(body["metadata"]["generation"])
     source, statements = _statements(body)
-    held = _mapping(body.get("status")).get("conditions") or []
+    held = mapping(body.get("status")).get("conditions") or []
     return {
         "observedGeneration": generation,
         "identity": source and {"source": source},
@@ -45,13 +46,13 @@ def judge(body: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
 
 def changes(body: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``status`` that the binding does not say yet; nothing to write when empty."""
-    before = _mapping(body.get("status"))
+    before = mapping(body.get("status"))
     return {name: value for name, value in status.items() if before.get(name) != value}
 
 
 def announcement(body: Mapping[str, Any], status: Mapping[str, Any]) -> Announcement | None:
     """What ``kubectl describe`` should tell of the way from the binding's status to ``status``."""
-    before = find(_mapping(body.get("status")).get("conditions") or [], READY)
+    before = find(mapping(body.get("status")).get("conditions") or [], READY)
     after = find(status["conditions"], READY)
     if after is None or _told(before) == _told(after):
         return None
@@ -95,7 +96,3 @@ def _refused(error: RolesAnywhereError) -> tuple[Condition, ...]:
 
 def _told(condition: Mapping[str, Any] | None) -> tuple[object, object] | None:
     return None if condition is None else (condition.get("status"), condition.get("reason"))
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

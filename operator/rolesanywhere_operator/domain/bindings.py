@@ -4,14 +4,17 @@ Never asks whether the Secret exists or the role can be assumed: that needs the 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.names import IDENTITY_DIRECTORY, TOKEN_PATH
 from rolesanywhere_contract.settings import Settings, variable
+from rolesanywhere_operator.domain import selectors
+from rolesanywhere_operator.domain.selectors import Requirement
+from rolesanywhere_operator.domain.untyped import items, mapping
 
 IDENTITY_KINDS: Final = ("certManager", "secret", "csi", "podCertificate", "pkcs11")
 
@@ -34,10 +37,6 @@ _FIELDS: Final[Mapping[str, str]] = {
 _SESSION_NAME = re.compile(r"(?:[\w+=,.@-]|\{(?:namespace|pod|serviceAccount)\}){1,64}", re.ASCII)
 
 T = TypeVar("T")
-Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
-_OPERATORS: Final[Mapping[str, Operator]] = {
-    "In": "In", "NotIn": "NotIn", "Exists": "Exists", "DoesNotExist": "DoesNotExist",
-}  # fmt: skip
 
 
 class InvalidBinding(RolesAnywhereError):
@@ -54,15 +53,6 @@ class UnsupportedIdentity(RolesAnywhereError):
     """A binding asks for a kind of identity that this version cannot provide."""
 
     code = "UnsupportedIdentity"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requirement:
-    """One requirement on a pod's labels; ``values`` are empty for Exists and DoesNotExist."""
-
-    key: str
-    operator: Operator
-    values: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,15 +100,15 @@ class Binding:
 
 def parse(raw: Mapping[str, Any]) -> Binding:
     """The binding that ``raw`` is. Raises `InvalidBinding` that names every mistake at once."""
-    spec = _mapping(raw.get("spec"))
-    metadata = _mapping(raw.get("metadata"))
-    sidecar = _mapping(spec.get("sidecar"))
+    spec = mapping(raw.get("spec"))
+    metadata = mapping(raw.get("metadata"))
+    sidecar = mapping(spec.get("sidecar"))
     generation = metadata.get("generation")
     mistakes: list[str] = []
     settings = _tried(mistakes, lambda: _settings(spec))
     session_name = _tried(mistakes, lambda: _session_name(spec.get("roleSessionName")))
-    requirements = _tried(mistakes, lambda: _requirements(_mapping(spec.get("podSelector"))))
-    identity = _tried(mistakes, lambda: _identity(_mapping(spec.get("identity"))))
+    requirements = _tried(mistakes, lambda: _requirements(mapping(spec.get("podSelector"))))
+    identity = _tried(mistakes, lambda: _identity(mapping(spec.get("identity"))))
     if mistakes or settings is None or requirements is None or identity is None:
         raise InvalidBinding(tuple(mistakes))
     return Binding(
@@ -128,11 +118,11 @@ def parse(raw: Mapping[str, Any]) -> Binding:
         settings=settings,
         role_session_name=session_name,
         requirements=requirements,
-        service_account_names=frozenset(map(str, _items(spec.get("serviceAccountNames")))),
+        service_account_names=frozenset(map(str, items(spec.get("serviceAccountNames")))),
         allow_shared_process_namespace=spec.get("allowSharedProcessNamespace") is True,
         identity=identity,
         sidecar_image=_text(sidecar.get("image")) or None,
-        sidecar_resources=_mapping(sidecar.get("resources")) or None,
+        sidecar_resources=mapping(sidecar.get("resources")) or None,
     )
 
 
@@ -187,27 +177,10 @@ def _session_name(template: object) -> str | None:
 
 
 def _requirements(selector: Mapping[str, Any]) -> tuple[Requirement, ...]:
-    labels = _mapping(selector.get("matchLabels"))
-    equal = tuple(
-        Requirement(key=key, operator="In", values=frozenset({str(value)}))
-        for key, value in sorted(labels.items())
-    )
-    expressions = _items(selector.get("matchExpressions"))
-    return equal + tuple(_requirement(_mapping(expression)) for expression in expressions)
-
-
-def _requirement(expression: Mapping[str, Any]) -> Requirement:
-    key, operator = expression.get("key"), _OPERATORS.get(str(expression.get("operator")))
-    values = frozenset(map(str, _items(expression.get("values"))))
-    if not key or operator is None or (operator in ("In", "NotIn")) != bool(values):
-        raise InvalidBinding(
-            (
-                f"spec.podSelector.matchExpressions: {dict(expression)!r} is not a requirement,"
-                " expected key, operator (In, NotIn, Exists or DoesNotExist), and values for In"
-                " and NotIn alone",
-            )
-        )
-    return Requirement(key=str(key), operator=operator, values=values)
+    try:
+        return selectors.parse(selector)
+    except ValueError as wrong:
+        raise InvalidBinding((f"spec.podSelector.{wrong}",)) from wrong
 
 
 def _identity(identity: Mapping[str, Any]) -> SecretIdentity | OtherIdentity:
@@ -219,7 +192,7 @@ def _identity(identity: Mapping[str, Any]) -> SecretIdentity | OtherIdentity:
         )
     if kinds != ["secret"]:
         return OtherIdentity(kind=kinds[0])
-    secret = _mapping(identity["secret"])
+    secret = mapping(identity["secret"])
     if not secret.get("name"):
         raise InvalidBinding(("spec.identity.secret.name: is missing, expected a Secret's name",))
     return SecretIdentity(
@@ -233,7 +206,7 @@ def _at(spec: Mapping[str, Any], path: str) -> object:
     """The value at ``path``, which begins with ``spec``; None where a step is missing."""
     value: object = spec
     for step in path.split(".")[1:]:
-        value = _mapping(value).get(step)
+        value = mapping(value).get(step)
     return value
 
 
@@ -242,11 +215,3 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _items(value: object) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()

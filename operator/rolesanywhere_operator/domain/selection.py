@@ -14,12 +14,7 @@ from rolesanywhere_contract.names import (
     SKIP_CONTAINERS_ANNOTATION,
 )
 from rolesanywhere_operator.domain import hazards, pods
-from rolesanywhere_operator.domain.bindings import (
-    Binding,
-    InvalidBinding,
-    Requirement,
-    unsupported,
-)
+from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding, unsupported
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
 from rolesanywhere_operator.domain.pods import Json
 
@@ -143,33 +138,14 @@ def _mismatch(binding: Binding, pod: Json) -> str | None:
     """Why ``binding`` is not for ``pod``, if it is not."""
     labels = pods.labels(pod)
     for requirement in binding.requirements:
-        if not matches(requirement, labels):
+        if not requirement.is_met_by(labels):
             got = labels.get(requirement.key)
             there = "which the pod lacks" if got is None else f"the pod's is {got!r}"
-            return f"{_told(requirement)}, {there}"
+            return f"its podSelector wants label {requirement}, {there}"
     account, allowed = pods.service_account(pod), binding.service_account_names
     if allowed and account not in allowed:
         return f"it is for ServiceAccount {' or '.join(sorted(allowed))}, the pod has {account}"
     return None
-
-
-def matches(requirement: Requirement, labels: Mapping[str, str]) -> bool:
-    """Whether ``labels`` meet one requirement, as Kubernetes' own label selectors would say."""
-    match requirement.operator:
-        case "In":
-            return labels.get(requirement.key) in requirement.values
-        case "NotIn":
-            return labels.get(requirement.key) not in requirement.values
-        case "Exists":
-            return requirement.key in labels
-        case "DoesNotExist":
-            return requirement.key not in labels
-
-
-def _told(requirement: Requirement) -> str:
-    values = ", ".join(sorted(requirement.values))
-    wanted = f"{requirement.operator} ({values})" if values else requirement.operator
-    return f"its podSelector wants label {requirement.key} {wanted}"
 
 
 def _chosen(pod: Json) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from rolesanywhere_contract.names import (
     TOKEN_DIRECTORY,
     TOKEN_VOLUME,
 )
-from rolesanywhere_operator.domain import manifests, marks, pods
+from rolesanywhere_operator.domain import marks, pods
 from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.decisions import Reason, Refuse
 from rolesanywhere_operator.domain.pods import Json
@@ -47,26 +47,6 @@ def of_pod_with(pod: Json, binding: Binding) -> Refuse | None:
     )
     found = next((refusal for refusal in checks if refusal is not None), None)
     return found and replace(found, binding=binding.name)
-
-
-def is_injected(pod: Json) -> bool:
-    """Whether the pod carries our mark, and a sidecar as we make them.
-
-    Judged by its shape too, because anybody can write an annotation. Not by its image: other
-    webhooks rewrite images to point at mirrors.
-    """
-    sidecars = [one for one in pods.init_containers(pod) if one.get("name") == SIDECAR_CONTAINER]
-    return marks.read(pod) is not None and len(sidecars) == 1 and _is_our_make(sidecars[0])
-
-
-def _is_our_make(container: Json) -> bool:
-    mounted = {mount.get("name"): mount.get("mountPath") for mount in pods.mounts(container)}
-    return (
-        container.get("restartPolicy") == "Always"
-        and container.get("args") == manifests.SIDECAR_ARGS
-        and mounted.get(TOKEN_VOLUME) == TOKEN_DIRECTORY
-        and IDENTITY_VOLUME in mounted
-    )
 
 
 def _shared_processes(pod: Json, binding: Binding) -> Refuse | None:
@@ -106,7 +86,7 @@ def _taken_port(pod: Json, binding: Binding) -> Refuse | None:
 
 def _other_binding(pod: Json, binding: Binding) -> Refuse | None:
     mark = marks.read(pod)
-    if mark is None or not is_injected(pod) or mark.binding == binding.name:
+    if mark is None or not marks.is_injected(pod) or mark.binding == binding.name:
         return None
     return Refuse(
         Reason.INJECTED_FOR_ANOTHER,
@@ -117,7 +97,7 @@ def _other_binding(pod: Json, binding: Binding) -> Refuse | None:
 
 
 def _taken_names(pod: Json) -> Iterator[Refuse]:
-    ours = is_injected(pod)
+    ours = marks.is_injected(pod)
     for what in chain(_strange_containers(pod, ours=ours), _strange_mounts(pod, ours=ours)):
         yield Refuse(
             Reason.NAME_TAKEN, f"{what}, which is reserved for the sidecar; choose another"

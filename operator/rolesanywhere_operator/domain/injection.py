@@ -13,7 +13,7 @@ from rolesanywhere_contract.names import (
     INJECTED_ANNOTATION,
     TOKEN_VOLUME,
 )
-from rolesanywhere_operator.domain import hazards, manifests, marks, pods
+from rolesanywhere_operator.domain import manifests, marks, pods
 from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.decisions import Inject
 from rolesanywhere_operator.domain.marks import Mark
@@ -45,7 +45,7 @@ def inject(pod: Json, decision: Inject, *, default_image: str) -> list[Operation
         *_mark_operations(pod, decision, image=image),
     ]
     # Last, because it moves the init containers that the operations above point at.
-    if not hazards.is_injected(pod):
+    if not marks.is_injected(pod):
         first = manifests.sidecar(binding, image)
         operations += _insert(pods.spec(pod), "/spec", "initContainers", [first], at="0")
     return operations
@@ -129,7 +129,7 @@ def _mark_operations(pod: Json, decision: Inject, *, image: str) -> Iterator[Ope
         containers=decision.containers,
     )
     # The sidecar of an earlier injection stays as it is, and so does what is said of it.
-    earlier = marks.read(pod) if hazards.is_injected(pod) else None
+    earlier = marks.read(pod) if marks.is_injected(pod) else None
     mark = replace(earlier or fresh, containers=decision.containers)
     yield from _put(pod, "labels", BINDING_LABEL, mark.binding)
     yield from _put(pod, "annotations", INJECTED_ANNOTATION, str(mark))

@@ -1,4 +1,4 @@
-"""What we write on an injected pod about its injection: one annotation, read back by ourselves.
+"""What tells that we have been at a pod: the annotation that we write, and a sidecar of our make.
 
 Anybody can write such an annotation, so nothing that matters for security may rest on it.
 """
@@ -6,8 +6,14 @@ Anybody can write such an annotation, so nothing that matters for security may r
 import json
 from dataclasses import asdict, dataclass
 
-from rolesanywhere_contract.names import INJECTED_ANNOTATION
-from rolesanywhere_operator.domain import pods
+from rolesanywhere_contract.names import (
+    IDENTITY_VOLUME,
+    INJECTED_ANNOTATION,
+    SIDECAR_CONTAINER,
+    TOKEN_DIRECTORY,
+    TOKEN_VOLUME,
+)
+from rolesanywhere_operator.domain import manifests, pods
 from rolesanywhere_operator.domain.pods import Json
 
 
@@ -40,3 +46,23 @@ def read(pod: Json) -> Mark | None:
     except ValueError:
         pass
     return None
+
+
+def is_injected(pod: Json) -> bool:
+    """Whether the pod carries our mark, and a sidecar as we make them.
+
+    Judged by its shape too, because anybody can write an annotation. Not by its image: other
+    webhooks rewrite images to point at mirrors.
+    """
+    sidecars = [one for one in pods.init_containers(pod) if one.get("name") == SIDECAR_CONTAINER]
+    return read(pod) is not None and len(sidecars) == 1 and _is_our_make(sidecars[0])
+
+
+def _is_our_make(container: Json) -> bool:
+    mounted = {mount.get("name"): mount.get("mountPath") for mount in pods.mounts(container)}
+    return (
+        container.get("restartPolicy") == "Always"
+        and container.get("args") == manifests.SIDECAR_ARGS
+        and mounted.get(TOKEN_VOLUME) == TOKEN_DIRECTORY
+        and IDENTITY_VOLUME in mounted
+    )

@@ -44,9 +44,7 @@ class Admission:
             answer = self._answer(review, decision)
         except Exception:
             reference = secrets.token_hex(4)
-            log.exception(
-                "admission failed", extra={"reference": reference, **_about(review.pod, review)}
-            )
+            log.exception("admission failed", extra={"reference": reference, **_about(review)})
             return reviews.refused(
                 review.uid,
                 reason="InternalError",
@@ -54,7 +52,7 @@ class Admission:
                 f" reference {reference}, please report it",
                 code=500,
             )
-        log.info("admission", extra=_told(decision) | _about(review.pod, review))
+        log.info("admission", extra=_told(decision) | _about(review))
         return answer
 
     async def _decide(self, review: Review) -> Decision:
@@ -106,10 +104,10 @@ def _told(decision: Decision) -> Json:
             return {"decision": name, "reason": str(reason)}
 
 
-def _about(pod: Json, review: Review) -> Json:
+def _about(review: Review) -> Json:
     return {
         "namespace": review.namespace,
-        "pod": pods.display_name(pod),
+        "pod": pods.display_name(review.pod),
         "dry_run": review.dry_run,
         "uid": review.uid,
     }

@@ -16,10 +16,11 @@ def main() -> int:
         print(f"rolesanywhere-operator: got {got}, expected {expected}", file=sys.stderr)
         return 2
     try:
-        return app.run(arguments[0], os.environ)
+        app.run(arguments[0], os.environ)
     except (RolesAnywhereError, OSError) as problem:
         print(f"rolesanywhere-operator: {problem}", file=sys.stderr)
         return 1
+    return 0
 
 
 if __name__ == "__main__":

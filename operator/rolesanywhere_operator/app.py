@@ -5,29 +5,32 @@ Imports the one that was asked for and nothing of the other: the webhook never l
 
 import asyncio
 import sys
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar
 
 from rolesanywhere_contract import logs
-from rolesanywhere_operator.settings import ControllerSettings, WebhookSettings
+from rolesanywhere_operator.settings import ControllerSettings, Settings, WebhookSettings
 
 PROGRAMS: Final = ("webhook", "controller")
 
+S = TypeVar("S", bound=Settings)
 
-def run(program: str, env: Mapping[str, str]) -> int:
-    """Run ``program``, one of ``PROGRAMS``, until it is told to stop; returns its exit code.
 
-    Raises `RolesAnywhereError` for what a user can mend.
+def run(program: str, env: Mapping[str, str]) -> None:
+    """Run ``program``, one of ``PROGRAMS``, until it is told to stop.
+
+    Raises `RolesAnywhereError` or `OSError` for what a user can mend.
     """
     if program == "webhook":
         from rolesanywhere_operator.webhook import app as webhook
 
-        webhook_settings = WebhookSettings.from_env(env)
-        logs.configure(webhook_settings.log_level, stream=sys.stderr)
-        asyncio.run(webhook.run(webhook_settings))
-        return 0
-    from rolesanywhere_operator.controller import app as controller
+        _run(webhook.run, WebhookSettings.from_env(env))
+    else:
+        from rolesanywhere_operator.controller import app as controller
 
-    controller_settings = ControllerSettings.from_env(env)
-    logs.configure(controller_settings.log_level, stream=sys.stderr)
-    return controller.run(controller_settings)
+        _run(controller.run, ControllerSettings.from_env(env))
+
+
+def _run(main: Callable[[S], Coroutine[Any, Any, None]], settings: S) -> None:
+    logs.configure(settings.log_level, stream=sys.stderr)
+    asyncio.run(main(settings))

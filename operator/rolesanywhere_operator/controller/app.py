@@ -30,9 +30,8 @@ from rolesanywhere_operator.listeners import listening
 from rolesanywhere_operator.probes import prober
 from rolesanywhere_operator.settings import ControllerSettings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-EXIT_STOPPED: Final = 0
 EXIT_LOST: Final = 1
 
 
@@ -43,17 +42,12 @@ class ControllerEnded(RolesAnywhereError):
     retryable = True
 
 
-def run(settings: ControllerSettings) -> int:
-    """Stand for election and act, until SIGTERM or SIGINT; returns the exit code for that.
+async def run(settings: ControllerSettings) -> None:
+    """Stand for election and act, until SIGTERM or SIGINT.
 
     Raises `ControllerEnded` when the work ends by itself, `KubeError` without a way to the API
-    server. When the Lease is lost the process ends on the spot, with exit code 1.
+    server. When the Lease is lost the process ends on the spot, with ``EXIT_LOST``.
     """
-    asyncio.run(_run(settings))
-    return EXIT_STOPPED
-
-
-async def _run(settings: ControllerSettings) -> None:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     routes.quieten_logs()
@@ -73,13 +67,13 @@ async def _run(settings: ControllerSettings) -> None:
             port=settings.probe_port,
         ):
             try:
-                logger.info("standing for election", extra={"lease": settings.lease_name})
+                log.info("standing for election", extra={"lease": settings.lease_name})
                 if await _came_first(elector.acquire(), stop):
-                    logger.info("leading", extra={"lease": settings.lease_name})
+                    log.info("leading", extra={"lease": settings.lease_name})
                     await _lead(elector, settings.kubeconfig, stop)
             finally:
                 await elector.release()
-    logger.info("stopped")
+    log.info("stopped")
 
 
 def _problem(elector: Elector) -> str | None:
@@ -153,7 +147,7 @@ def _end_at_once(loss: BaseException | None) -> NoReturn:
     An orderly end would give kopf seconds to finish what it is at.
     """
     code = loss.code if isinstance(loss, LeaseLost) else type(loss).__name__
-    logger.error("no longer leading", extra={"code": code, "error": str(loss)})
+    log.error("no longer leading", extra={"code": code, "error": str(loss)})
     logging.shutdown()
     os._exit(EXIT_LOST)
 

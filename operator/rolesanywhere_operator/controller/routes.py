@@ -14,7 +14,7 @@ import kopf
 from rolesanywhere_contract.names import GROUP, PLURAL, VERSION
 from rolesanywhere_operator.controller import reconcile
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Objects a page when listing: memory against requests; what client-go's pager asks for.
 _CHUNK: Final = 500
@@ -35,7 +35,7 @@ def registry(
         if (news := reconcile.announcement(body, status)) is not None:
             kopf.event(body, type=news.type, reason=news.reason, message=news.message)
             where = {"namespace": body.metadata.namespace, "binding": body.metadata.name}
-            logger.info("binding judged", extra={**where, "reason": news.reason})
+            log.info("binding judged", extra={**where, "reason": news.reason})
 
     routes = kopf.OperatorRegistry()
     kopf.on.login(registry=routes, id="login")(log_in)

@@ -19,7 +19,7 @@ from typing import NoReturn, Protocol, Self
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class LeaseConflict(Exception):
@@ -201,7 +201,7 @@ class Elector:
             # Whatever the API, the network or a proxy came up with: the next attempt may succeed,
             # and the deadline decides.
             reason = f"{type(error).__name__}: {error}"
-            logger.warning("lease call failed", extra={"doing": doing, "error": reason})
+            log.warning("lease call failed", extra={"doing": doing, "error": reason})
             return False
 
     async def _take(self) -> bool:

@@ -29,7 +29,7 @@ COMMANDS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "imports": (("lint-imports",),),
 }
 TESTS: Final[Mapping[str, Sequence[str]]] = {
-    "unit": (*UNIT, "tests/test_architecture.py"),
+    "unit": (*UNIT, "tests/test_architecture.py", "tests/test_reference.py"),
     "integration": ("tests/integration", "tests/chart"),
     "control-plane": ("tests/control_plane",),
 }

@@ -16,7 +16,7 @@ characters. No I/O.
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 
@@ -24,9 +24,10 @@ LONGEST_QUOTE: Final = 256
 
 
 class ServiceFailure(RolesAnywhereError):
-    """CreateSession failed. ``retry_after`` is the service's own wish, in seconds."""
+    """CreateSession failed; each way to fail is a class below, with the code.
 
-    code: ClassVar[str] = "ServiceFailure"
+    ``retry_after`` is the service's own wish, in seconds.
+    """
 
     def __init__(self, problem: str, *, hint: str = "", retry_after: float | None = None) -> None:
         super().__init__(problem, hint=hint)

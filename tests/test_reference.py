@@ -1,0 +1,84 @@
+"""``docs/reference.md`` says what the code does, no more and no less."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+import rolesanywhere_contract
+import rolesanywhere_operator
+import rolesanywhere_sidecar
+from rolesanywhere_contract import environment
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.settings import Settings, variable
+from rolesanywhere_operator import settings as operator_settings
+from rolesanywhere_operator.domain.decisions import Reason
+from rolesanywhere_sidecar.commandline import ALIASES, flag
+
+REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
+
+
+def section(heading: str) -> list[list[str]]:
+    """The rows of a section's tables, cell by cell."""
+    text = REFERENCE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split("|") for line in text.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def default(setting: Field[Any]) -> str:
+    if setting.default is MISSING:
+        return "required"
+    shown = setting.default
+    if shown is None:
+        return ""
+    return f"`{str(shown).lower() if isinstance(shown, bool) else shown}`"
+
+
+def errors(
+    root: type[RolesAnywhereError] = RolesAnywhereError,
+) -> Iterator[type[RolesAnywhereError]]:
+    yield root
+    for below in root.__subclasses__():
+        yield from errors(below)
+
+
+def test_the_sidecars_settings_are_these() -> None:
+    expected = []
+    for setting in fields(Settings):
+        flags = [flag(setting.name), *filter(None, [ALIASES.get(setting.name)])]
+        names = ", ".join(f"`{one}`" for one in flags)
+        name = f"`{variable(setting.name)}`"
+        expected.append([names, name, default(setting), environment.about(setting)])
+    assert section("Settings of the sidecar") == expected
+
+
+def test_the_operators_settings_are_these() -> None:
+    expected: list[list[str]] = []
+    programs = (operator_settings.WebhookSettings, operator_settings.ControllerSettings)
+    for settings in (operator_settings.Settings, *programs):
+        for setting in fields(settings):
+            name = environment.variable(setting, prefix=operator_settings.PREFIX)
+            row = [f"`{name}`", default(setting), environment.about(setting)]
+            expected += [row] if row not in expected else []
+    assert section("Settings of the operator") == expected
+
+
+def test_the_reasons_are_these() -> None:
+    words = [row[0].strip("`") for row in section("What becomes of a pod")]
+    assert words == [str(reason) for reason in Reason]
+
+
+def test_the_codes_are_these() -> None:
+    for package in (rolesanywhere_contract, rolesanywhere_sidecar, rolesanywhere_operator):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    ours = [
+        e for e in errors() if re.match(r"rolesanywhere_(contract|sidecar|operator)", e.__module__)
+    ]
+    expected = {error.code: error.retryable for error in ours if "code" in vars(error)}
+    told = {row[0].strip("`"): row[1] == "yes" for row in section("Codes of failures")}
+    assert told == expected

@@ -138,7 +138,7 @@ async def test_a_doubt_about_the_certificate_is_one_sentence_beside_the_session(
 async def test_wrong_settings_are_all_named_and_exit_2(aws: FakeAWS) -> None:
     outcome = await run(aws, "--session-duration", "1", ROLESANYWHERE_ROLE_ARN="oops")
     assert (outcome.status, outcome.output) == (2, "")
-    for name in ("--session-duration: 1 seconds", "ROLESANYWHERE_ROLE_ARN: 'oops'",
+    for name in ("--session-duration: '1'", "ROLESANYWHERE_ROLE_ARN: 'oops'",
                  "--certificate (or ROLESANYWHERE_CERTIFICATE): is not set"):  # fmt: skip
         assert name in outcome.errors
 

@@ -120,6 +120,15 @@ def a_sidecar_like_ours() -> Json:
     return manifests.sidecar(a_binding(), IMAGE)
 
 
+@pytest.mark.parametrize("volume", manifests.volumes(a_binding()), ids=lambda one: one["name"])
+def test_a_volume_of_our_name_that_is_not_ours_is_refused(volume: Json) -> None:
+    pod = a_pod(volumes=[{"name": volume["name"], "emptyDir": {}}])
+    decision = selection.decide(pod, "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.NAME_TAKEN
+    assert volume["name"] in decision.sentence
+
+
 MARK = '{"binding": "reports", "containers": ["app"], "generation": 1, "image": "x"}'
 
 

@@ -7,17 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rolesanywhere_operator.kube.lease import (
-    Elector,
-    LeaseConflict,
-    LeaseLost,
-    Record,
-    Terms,
-    is_free,
-    micro_time,
-    sighted,
-    taken,
-)
+from rolesanywhere_operator.kube.elector import Elector, LeaseConflict, LeaseLost
+from rolesanywhere_operator.kube.lease import Record, Terms, is_free, micro_time, sighted, taken
 from rolesanywhere_operator.kube.lease_store import manifest, record_of
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

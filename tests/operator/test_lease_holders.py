@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rolesanywhere_operator.kube.lease import Elector, LeaseConflict, LeaseLost, Record, Terms
+from rolesanywhere_operator.kube.elector import Elector, LeaseConflict, LeaseLost
+from rolesanywhere_operator.kube.lease import Record, Terms
 
 T = TypeVar("T")
 # Hardly any slack between holder and heir, and calls that may take long: no mistake of a moment

@@ -24,7 +24,8 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_operator.controller import routes
 from rolesanywhere_operator.controller.login import log_in
 from rolesanywhere_operator.kube.client import connect
-from rolesanywhere_operator.kube.lease import Elector, LeaseLost, Terms
+from rolesanywhere_operator.kube.elector import Elector, LeaseLost
+from rolesanywhere_operator.kube.lease import Terms
 from rolesanywhere_operator.kube.lease_store import KubernetesLease
 from rolesanywhere_operator.listeners import listening
 from rolesanywhere_operator.probes import prober

@@ -6,12 +6,13 @@ Never retries and never decides.
 """
 
 from rolesanywhere_operator.kube.client import Json, Kube
+from rolesanywhere_operator.kube.elector import LeaseConflict
 from rolesanywhere_operator.kube.errors import Conflict, NotFound
-from rolesanywhere_operator.kube.lease import LeaseConflict, Record
+from rolesanywhere_operator.kube.lease import Record
 
 
 class KubernetesLease:
-    """The Lease ``namespace``/``name``, as a `rolesanywhere_operator.kube.lease.LeaseStore`."""
+    """The Lease ``namespace``/``name``, as a `rolesanywhere_operator.kube.elector.LeaseStore`."""
 
     def __init__(self, kube: Kube, *, namespace: str, name: str) -> None:
         self._kube = kube

@@ -39,9 +39,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """Time and randomness, given from outside: ``draw`` is uniform in [0, 1), times in seconds."""
+    """Chance and waiting, given from outside: ``draw`` is uniform in [0, 1), pauses in seconds."""
 
-    monotonic: Callable[[], float]
     draw: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
 
@@ -58,18 +57,13 @@ class Reflector(Generic[T]):
         self._chance = chance
         self._held: dict[str, dict[str, T]] = {}
         self._version: str | None = None
-        self._heard: float | None = None
+        self._synced = False
         self._failures = 0
 
     @property
     def synced(self) -> bool:
         """Whether there has been a first list."""
-        return self._heard is not None
-
-    @property
-    def silence_seconds(self) -> float | None:
-        """Seconds since the API server was last heard; None before the first list."""
-        return None if self._heard is None else self._chance.monotonic() - self._heard
+        return self._synced
 
     def of(self, namespace: str) -> Mapping[str, T]:
         """The objects of ``namespace`` by name."""
@@ -101,7 +95,7 @@ class Reflector(Generic[T]):
             held.setdefault(namespace, {})[name] = self._read(item)
         self._held = held
         self._version = _version(listed)
-        self._heard = self._chance.monotonic()
+        self._synced = True
         log.info("listed", extra={"path": self._path, "objects": sum(map(len, held.values()))})
 
     async def _watch(self) -> None:
@@ -111,7 +105,6 @@ class Reflector(Generic[T]):
             self._path, resource_version=version, seconds=seconds
         ):
             self._apply(event.get("type"), event.get("object") or {})
-            self._heard = self._chance.monotonic()
             self._failures = 0
 
     def _apply(self, kind: object, item: Json) -> None:

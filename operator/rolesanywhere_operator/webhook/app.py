@@ -7,7 +7,6 @@ import asyncio
 import logging
 import random
 import signal
-import time
 from typing import Final
 
 from rolesanywhere_operator.kube import client
@@ -33,7 +32,7 @@ async def run(settings: WebhookSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    chance = Chance(monotonic=time.monotonic, draw=random.random, sleep=asyncio.sleep)
+    chance = Chance(draw=random.random, sleep=asyncio.sleep)
     async with client.connect(settings.kubeconfig) as kube:
         catalog = LiveCatalog(kube, chance=chance)
         certificate = ServingCertificate(settings.certificate, settings.private_key)

@@ -4,17 +4,16 @@ They live in ``.venv-aws-clients``, because their requirements and the project's
 of theirs is ever imported here.
 """
 
-import asyncio
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.commands import finished
 from tests.support.tools import skip
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_SECONDS = 60
 
 
 def interpreter() -> Path:
@@ -31,7 +30,7 @@ async def run(script: str, given: Mapping[str, Any], **environment: str) -> dict
     It sees ``PATH``, an empty home and ``environment``, nothing else. A script that fails fails
     the test with its last line.
     """
-    process = await asyncio.create_subprocess_exec(
+    outcome = await finished(
         interpreter(), "-c", script,
         env={
             "PATH": os.environ.get("PATH", ""),
@@ -39,16 +38,7 @@ async def run(script: str, given: Mapping[str, Any], **environment: str) -> dict
             "AWS_EC2_METADATA_DISABLED": "true",
             **environment,
         },
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        told=json.dumps(given),
     )  # fmt: skip
-    try:
-        talk = process.communicate(json.dumps(given).encode())
-        output, errors = await asyncio.wait_for(talk, timeout=TIMEOUT_SECONDS)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode == 0, errors.decode().strip().splitlines()[-1:]
-    answer: dict[str, Any] = json.loads(output)
-    return answer
+    assert outcome.status == 0, outcome.errors.strip().splitlines()[-1:]
+    return outcome.document()

@@ -3,34 +3,21 @@
 ``aws_signing_helper`` was not written by us, so where the two agree, both follow the service.
 """
 
-import asyncio
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.fakes import aws_helper, pki
 from tests.fakes.aws import FakeAWS, utc_now
-from tests.fakes.pki import Authority, Identity, KeyForm, KeyKind
+from tests.fakes.aws_helper import identity_flags
+from tests.fakes.pki import Authority, KeyForm, KeyKind
 from tests.fakes.recorded import essence
 from tests.fakes.rolesanywhere import serial_in_hex
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, World, small_world
+from tests.support.commands import Outcome
 from tests.support.tools import build_or_skip
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    status: int
-    output: str
-    errors: str
-
-    def credentials(self) -> dict[str, Any]:
-        assert self.status == 0, self.errors
-        found: dict[str, Any] = json.loads(self.output)
-        return found
 
 
 @pytest.fixture(scope="session")
@@ -38,33 +25,13 @@ def helper() -> Path:
     return build_or_skip(aws_helper.find_or_build)
 
 
-def files_of(identity: Identity, folder: Path, form: KeyForm = "pkcs8") -> list[str]:
-    """The helper's flags for ``identity``, written to ``folder``."""
-    (folder / "tls.crt").write_bytes(identity.certificate_pem)
-    (folder / "tls.key").write_bytes(identity.key_pem(form))
-    flags = ["--certificate", f"{folder}/tls.crt", "--private-key", f"{folder}/tls.key"]
-    if identity.chain:
-        (folder / "chain.pem").write_bytes(identity.chain_pem)
-        flags += ["--intermediates", f"{folder}/chain.pem"]
-    return flags
-
-
 async def credential_process(helper: Path, aws: FakeAWS, *flags: str) -> Outcome:
-    """One run, in an environment that holds nothing of this machine's."""
-    process = await asyncio.create_subprocess_exec(
+    """One session asked for by the helper."""
+    return await aws_helper.run(
         helper, "credential-process", "--endpoint", aws.rolesanywhere_url,
         "--trust-anchor-arn", TRUST_ANCHOR_ARN, "--profile-arn", PROFILE_ARN,
         "--role-arn", ROLE_ARN, *flags,
-        env={"HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "*"},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    try:
-        output, errors = await asyncio.wait_for(process.communicate(), timeout=60)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    return Outcome(process.returncode or 0, output.decode(), errors.decode())
 
 
 def a_root(at_kind: KeyKind = "p256") -> tuple[Authority, World]:
@@ -83,9 +50,9 @@ async def test_the_helper_is_believed_with_every_kind_of_key(
     root, world = a_root()
     identity = root.leaf(at=utc_now(), kind=kind)
     async with FakeAWS.start(world) as aws:
-        outcome = await credential_process(helper, aws, *files_of(identity, tmp_path, form))
+        outcome = await credential_process(helper, aws, *identity_flags(identity, tmp_path, form))
         [issued] = aws.sessions
-        assert outcome.credentials()["AccessKeyId"] == issued.access_key_id
+        assert outcome.document()["AccessKeyId"] == issued.access_key_id
         assert issued.session.session_name == serial_in_hex(identity.certificate.serial_number)
 
 
@@ -94,9 +61,9 @@ async def test_the_helper_is_believed_with_intermediates(helper: Path, tmp_path:
     upper = root.intermediate("Upper", at=utc_now())
     lower = upper.intermediate("Lower", at=utc_now(), kind="rsa-2048")
     async with FakeAWS.start(world) as aws:
-        flags = files_of(lower.leaf(at=utc_now()), tmp_path)
+        flags = identity_flags(lower.leaf(at=utc_now()), tmp_path)
         outcome = await credential_process(helper, aws, *flags)
-        assert outcome.credentials()["SecretAccessKey"] == aws.sessions[0].secret_access_key
+        assert outcome.document()["SecretAccessKey"] == aws.sessions[0].secret_access_key
         signed = essence(aws.requests[0].request)["signed_headers"]
         assert signed == ["content-type", "host", "x-amz-x509", "x-amz-x509-chain"]
 
@@ -105,9 +72,9 @@ async def test_the_helper_is_believed_over_tls(helper: Path, tmp_path: Path) -> 
     """It has no flag for an authority, so TLS is on but unverified here."""
     root, world = a_root()
     async with FakeAWS.start(world, tls_folder=tmp_path) as aws:
-        flags = files_of(root.leaf(at=utc_now()), tmp_path)
+        flags = identity_flags(root.leaf(at=utc_now()), tmp_path)
         outcome = await credential_process(helper, aws, *flags, "--no-verify-ssl")
-        assert outcome.credentials()["SessionToken"] == aws.sessions[0].session_token
+        assert outcome.document()["SessionToken"] == aws.sessions[0].session_token
 
 
 async def test_without_its_intermediate_the_helper_is_not_trusted(
@@ -117,7 +84,7 @@ async def test_without_its_intermediate_the_helper_is_not_trusted(
     leaf = root.intermediate(at=utc_now()).leaf(at=utc_now())
     async with FakeAWS.start(world) as aws:
         outcome = await credential_process(
-            helper, aws, *files_of(replace(leaf, chain=()), tmp_path)
+            helper, aws, *identity_flags(replace(leaf, chain=()), tmp_path)
         )
         assert outcome.status != 0
         assert "AccessDeniedException: Untrusted Signing Certificate" in outcome.errors
@@ -127,7 +94,7 @@ async def test_the_helper_with_the_wrong_key_is_refused(helper: Path, tmp_path: 
     root, world = a_root()
     mismatched = replace(root.leaf(at=utc_now()), key=pki.new_key("p256"))
     async with FakeAWS.start(world) as aws:
-        outcome = await credential_process(helper, aws, *files_of(mismatched, tmp_path))
+        outcome = await credential_process(helper, aws, *identity_flags(mismatched, tmp_path))
         assert outcome.status != 0
         assert "AccessDeniedException: Invalid signature" in outcome.errors
         assert not aws.sessions
@@ -138,15 +105,23 @@ async def test_the_helper_names_its_session_where_the_profile_accepts_it(
 ) -> None:
     root, _ = a_root()
     async with FakeAWS.start(small_world(root.certificate, accept_role_session_name=True)) as aws:
-        flags = [*files_of(root.leaf(at=utc_now()), tmp_path), "--role-session-name", "team-a.web"]
-        (await credential_process(helper, aws, *flags)).credentials()
+        flags = [
+            *identity_flags(root.leaf(at=utc_now()), tmp_path),
+            "--role-session-name",
+            "team-a.web",
+        ]
+        (await credential_process(helper, aws, *flags)).document()
         assert aws.sessions[0].session.assumed_role_arn.endswith("assumed-role/reports/team-a.web")
 
 
 async def test_the_helper_may_not_name_its_session_elsewhere(helper: Path, tmp_path: Path) -> None:
     root, world = a_root()
     async with FakeAWS.start(world) as aws:
-        flags = [*files_of(root.leaf(at=utc_now()), tmp_path), "--role-session-name", "team-a.web"]
+        flags = [
+            *identity_flags(root.leaf(at=utc_now()), tmp_path),
+            "--role-session-name",
+            "team-a.web",
+        ]
         outcome = await credential_process(helper, aws, *flags)
         assert outcome.status != 0
         assert "Not authorized to set roleSessionName." in outcome.errors
@@ -157,7 +132,7 @@ async def test_the_helper_reads_the_services_complaint_about_a_duration(
 ) -> None:
     root, world = a_root()
     async with FakeAWS.start(world) as aws:
-        flags = [*files_of(root.leaf(at=utc_now()), tmp_path), "--session-duration", "899"]
+        flags = [*identity_flags(root.leaf(at=utc_now()), tmp_path), "--session-duration", "899"]
         outcome = await credential_process(helper, aws, *flags)
         assert outcome.status != 0
         assert "ValidationException: durationSeconds must be" in outcome.errors
@@ -167,8 +142,8 @@ async def test_the_session_ends_when_the_helper_was_told(helper: Path, tmp_path:
     root, world = a_root()
     now = utc_now().replace(microsecond=0)
     async with FakeAWS.start(world, clock=lambda: now) as aws:
-        flags = [*files_of(root.leaf(at=utc_now()), tmp_path), "--session-duration", "900"]
-        credentials = (await credential_process(helper, aws, *flags)).credentials()
+        flags = [*identity_flags(root.leaf(at=utc_now()), tmp_path), "--session-duration", "900"]
+        credentials = (await credential_process(helper, aws, *flags)).document()
         ends = (now + timedelta(seconds=900)).strftime("%Y-%m-%dT%H:%M:%SZ")
         assert credentials["Expiration"] == ends
 
@@ -178,7 +153,7 @@ async def test_what_the_helper_sends(helper: Path, tmp_path: Path) -> None:
     root, world = a_root()
     identity = root.leaf(at=utc_now(), kind="rsa-2048")
     async with FakeAWS.start(world) as aws:
-        await credential_process(helper, aws, *files_of(identity, tmp_path))
+        await credential_process(helper, aws, *identity_flags(identity, tmp_path))
         sent = essence(aws.requests[0].request)
     assert sent["method"] == "POST"
     assert sent["path"] == "/sessions"

@@ -1,14 +1,11 @@
 """``credential-process`` as AWS SDKs start it: a process, its output, its exit code."""
 
-import asyncio
-import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,20 +13,9 @@ from tests.fakes import aws_clients, faults, pki
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority, Identity
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
+from tests.support.commands import Outcome, finished
 
 ROOT = Authority.root(at=utc_now())
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    status: int
-    output: str
-    errors: str
-
-    def credentials(self) -> dict[str, Any]:
-        assert self.status == 0, self.errors
-        found: dict[str, Any] = json.loads(self.output)
-        return found
 
 
 @pytest.fixture
@@ -47,7 +33,7 @@ def files_of(identity: Identity, folder: Path) -> list[str]:
 
 async def run(aws: FakeAWS, *flags: str, **env: str) -> Outcome:
     """One run that is told of the service by its environment."""
-    process = await asyncio.create_subprocess_exec(
+    return await finished(
         sys.executable, "-m", "rolesanywhere_sidecar", "credential-process", *flags,
         env={
             "PATH": os.environ.get("PATH", ""),
@@ -57,21 +43,13 @@ async def run(aws: FakeAWS, *flags: str, **env: str) -> Outcome:
             "ROLESANYWHERE_ENDPOINT": aws.rolesanywhere_url,
             **env,
         },
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    try:
-        output, errors = await asyncio.wait_for(process.communicate(), timeout=60)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    return Outcome(process.returncode or 0, output.decode(), errors.decode())
 
 
 async def test_a_session_is_printed_and_nothing_else(aws: FakeAWS, tmp_path: Path) -> None:
     outcome = await run(aws, *files_of(ROOT.leaf(at=utc_now()), tmp_path))
     [issued] = aws.sessions
-    assert outcome.credentials() == {
+    assert outcome.document() == {
         "Version": 1,
         "AccessKeyId": issued.access_key_id,
         "SecretAccessKey": issued.secret_access_key,
@@ -86,7 +64,7 @@ async def test_duration_and_name_are_asked_for(aws: FakeAWS, tmp_path: Path) -> 
     name = "team-a." + "w" * 90
     flags = ["--session-duration", "900", "--role-session-name", name]
     outcome = await run(aws, *files_of(ROOT.leaf(at=utc_now()), tmp_path), *flags)
-    outcome.credentials()
+    outcome.document()
     [issued] = aws.sessions
     assert issued.session.expires < utc_now() + timedelta(seconds=901)
     assert len(issued.session.session_name) == 64
@@ -96,7 +74,7 @@ async def test_duration_and_name_are_asked_for(aws: FakeAWS, tmp_path: Path) -> 
 async def test_what_passes_is_waited_for(aws: FakeAWS, tmp_path: Path) -> None:
     aws.faults.next(faults.server_error(503))
     outcome = await run(aws, *files_of(ROOT.leaf(at=utc_now()), tmp_path))
-    outcome.credentials()
+    outcome.document()
     assert len(aws.requests) == 2
     sent = [entry.request.get("amz-sdk-invocation-id") for entry in aws.requests]
     assert sent[0] != sent[1]
@@ -130,7 +108,7 @@ async def test_a_doubt_about_the_certificate_is_one_sentence_beside_the_session(
     leaf = ROOT.leaf(at=utc_now())
     beside = replace(leaf, chain=(Authority.root("Stranger", at=utc_now()).certificate,))
     outcome = await run(aws, *files_of(beside, tmp_path))
-    outcome.credentials()
+    outcome.document()
     [line] = outcome.errors.splitlines()
     assert line.startswith("rolesanywhere-sidecar: identity questionable: 1 certificate(s) beside")
 

@@ -4,7 +4,6 @@ Nothing may differ but the time, ids and attempts of the SDK, User-Agent and sig
 sent to a service that verifies them.
 """
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from rolesanywhere_sidecar.identities import IdentityFiles
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 from tests.fakes import aws_helper
 from tests.fakes.aws import FakeAWS, utc_now
+from tests.fakes.aws_helper import identity_flags
 from tests.fakes.pki import LEAF, Authority, Identity, KeyForm, KeyKind
 from tests.fakes.recorded import essence
 from tests.fakes.wire import WireRequest
@@ -30,33 +30,15 @@ def helper() -> Path:
     return build_or_skip(aws_helper.find_or_build)
 
 
-def flags_for(identity: Identity, folder: Path, aws: FakeAWS, form: KeyForm) -> list[str]:
-    """One command line for both; the helper takes a chain only from a file of its own."""
-    (folder / "tls.crt").write_bytes(identity.certificate_pem)
-    (folder / "tls.key").write_bytes(identity.key_pem(form))
-    (folder / "chain.pem").write_bytes(identity.chain_pem)
-    chain = ["--intermediates", f"{folder}/chain.pem"] if identity.chain else []
+def command_line(
+    identity: Identity, folder: Path, aws: FakeAWS, form: KeyForm, *more: str
+) -> list[str]:
+    """One for both."""
     return [
-        "credential-process", "--certificate", f"{folder}/tls.crt",
-        "--private-key", f"{folder}/tls.key", *chain, "--endpoint", aws.rolesanywhere_url,
-        "--trust-anchor-arn", TRUST_ANCHOR_ARN, "--profile-arn", PROFILE_ARN,
-        "--role-arn", ROLE_ARN,
+        "credential-process", *identity_flags(identity, folder, form),
+        "--endpoint", aws.rolesanywhere_url, "--trust-anchor-arn", TRUST_ANCHOR_ARN,
+        "--profile-arn", PROFILE_ARN, "--role-arn", ROLE_ARN, *more,
     ]  # fmt: skip
-
-
-async def theirs(helper: Path, argv: list[str]) -> None:
-    process = await asyncio.create_subprocess_exec(
-        helper, *argv,
-        env={"HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "*"},
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        _, errors = await asyncio.wait_for(process.communicate(), timeout=60)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode == 0, errors.decode()
 
 
 async def ours(argv: list[str]) -> None:
@@ -74,8 +56,8 @@ async def both(
     """The two requests, both of which the service has accepted."""
     world = small_world(ROOT.certificate, accept_role_session_name=True)
     async with FakeAWS.start(world) as aws:
-        argv = [*flags_for(identity, folder, aws, form), *more]
-        await theirs(helper, argv)
+        argv = command_line(identity, folder, aws, form, *more)
+        assert (await aws_helper.run(helper, *argv)).document()
         await ours(argv)
         assert [entry.verdict for entry in aws.requests] == ["ok", "ok"]
         their, our = (entry.request for entry in aws.requests)

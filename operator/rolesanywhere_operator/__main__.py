@@ -1,5 +1,6 @@
 """The operator's command line: ``rolesanywhere-operator webhook`` or ``controller``."""
 
+import argparse
 import os
 import sys
 
@@ -7,20 +8,19 @@ from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_operator import app
 
+_EPILOG = """\
+Everything else is told by the environment: KUBECONFIG (in a pod: nothing) and variables that begin
+with ROLESANYWHERE_OPERATOR_. Start a program without them, and it says which it lacks."""
+
 
 def main() -> int:
     """Run the program that the command line names until it is told to stop, and then end with 0.
 
     2 when the command line or the settings are wrong, 1 for what else a user can mend.
     """
-    arguments = sys.argv[1:]
-    if len(arguments) != 1 or arguments[0] not in app.PROGRAMS:
-        got = " ".join(arguments) or "nothing"
-        expected = " or ".join(app.PROGRAMS)
-        print(f"rolesanywhere-operator: got {got}, expected {expected}", file=sys.stderr)
-        return 2
+    program: str = _parser().parse_args().program
     try:
-        app.run(arguments[0], os.environ)
+        app.run(program, os.environ)
     except InvalidSettings as wrong:
         for mistake in wrong.mistakes:
             print(f"rolesanywhere-operator: {mistake}", file=sys.stderr)
@@ -29,6 +29,19 @@ def main() -> int:
         print(f"rolesanywhere-operator: {problem}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rolesanywhere-operator",
+        description="The operator of AWS IAM Roles Anywhere bindings, in two programs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
+    for name, purpose in app.PROGRAMS.items():
+        programs.add_parser(name, help=purpose, description=purpose, epilog=_EPILOG)
+    return parser
 
 
 if __name__ == "__main__":

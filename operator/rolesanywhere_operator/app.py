@@ -11,7 +11,10 @@ from typing import Any, Final, TypeVar
 from rolesanywhere_contract import logs
 from rolesanywhere_operator.settings import ControllerSettings, Settings, WebhookSettings
 
-PROGRAMS: Final = ("webhook", "controller")
+PROGRAMS: Final[Mapping[str, str]] = {
+    "webhook": "give pods that ask for it a sidecar, when the API server asks us about them",
+    "controller": "keep the status of bindings true, as the one leader of all replicas",
+}
 
 S = TypeVar("S", bound=Settings)
 

@@ -22,7 +22,16 @@ def operator(
 def test_a_command_that_is_not_one_is_told_what_there_is() -> None:
     done = operator("webhok")
     assert done.returncode == 2
-    assert done.stderr == "rolesanywhere-operator: got webhok, expected webhook or controller\n"
+    assert "invalid choice: 'webhok' (choose from" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_tells_the_two_programs_apart() -> None:
+    done = operator("--help")
+    assert done.returncode == 0
+    words = " ".join(done.stdout.split())
+    assert "webhook give pods" in words
+    assert "controller keep the status" in words
 
 
 def test_every_wrong_setting_has_its_line() -> None:

@@ -324,6 +324,7 @@ def test_a_redirect_is_not_followed_and_says_so() -> None:
         ("-1", None),
         ("soon", None),
         ("9" * 5000, None),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999999999999999", None),
         ("", None),
     ],
 )
@@ -338,6 +339,7 @@ def test_retry_after_is_read_in_both_its_forms(text: str, seconds: float | None)
         ("Sat, 14 Mar 2026 09:36:53 GMT", "clock is 10 minutes behind the service's"),
         ("Sat, 14 Mar 2026 09:31:53 GMT", "private key is the certificate's"),
         ("whenever", "private key is the certificate's"),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999999999999999", "private key is the certificate's"),
     ],
 )
 def test_a_clock_that_is_off_is_the_first_suspect(date: str, says: str) -> None:

@@ -6,8 +6,9 @@ Holds no identity: each `IdentityFiles.load` tells what is on disk now.
 """
 
 import asyncio
+import errno
 import hashlib
-import stat
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +16,13 @@ from typing import Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar import files
 from rolesanywhere_sidecar.identity import Identity, assemble, read_certificates
 from rolesanywhere_sidecar.keys import SigningKey, UnsupportedKey, in_a_file, open_key
 
 # Together half a second: a kubelet swaps a volume in less, and nobody waits for it here.
 ATTEMPTS: Final = 6
 PAUSE_SECONDS: Final = 0.1
-
-# Certificates and keys are a few kilobytes; a path to something else must not fill the memory.
-LARGEST_FILE_BYTES: Final = 1024 * 1024
 
 # The link that a kubelet swaps to replace all files of a volume at once (its AtomicWriter).
 _KUBELET_LINK: Final = "..data"
@@ -122,7 +121,7 @@ class IdentityFiles:
             if path in held:
                 continue
             try:
-                held[path] = _read_file(_pinned(path, resolved))
+                held[path] = files.read_regular(_pinned(path, resolved))
             except OSError as problem:
                 reason = problem.strerror or type(problem).__name__
                 raise UnreadableFile(
@@ -141,16 +140,14 @@ def _pinned(path: Path, resolved: dict[Path, Path]) -> Path:
             break
     if base not in resolved:
         link = base / _KUBELET_LINK
-        resolved[base] = (link if link.is_symlink() else base).resolve(strict=True)
+        resolved[base] = _resolved(link if link.is_symlink() else base)
     return resolved[base] / path.relative_to(base)
 
 
-def _read_file(path: Path) -> bytes:
-    """Raises OSError, also for what is no ordinary file or is far too large."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(0, "it is not a regular file")
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE_BYTES + 1)
-    if len(content) > LARGEST_FILE_BYTES:
-        raise OSError(0, f"it is larger than {LARGEST_FILE_BYTES} bytes")
-    return content
+def _resolved(path: Path) -> Path:
+    """Raises OSError alone."""
+    try:
+        return path.resolve(strict=True)
+    except RuntimeError:
+        # What Python before 3.13 says of links that go round.
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None

@@ -10,6 +10,7 @@ import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar import files as disk
 from rolesanywhere_sidecar import identities
 from rolesanywhere_sidecar.identities import IdentityFiles, UnreadableFile
 from rolesanywhere_sidecar.identity import InvalidIdentity, KeyMismatch
@@ -75,7 +76,7 @@ def after_reading(
 ) -> list[Path]:
     """``act`` happens once the given number of files has been read; all that are read."""
     read: list[Path] = []
-    honest = identities._read_file
+    honest = disk.read_regular
 
     def reading(path: Path) -> bytes:
         content = honest(path)
@@ -84,7 +85,7 @@ def after_reading(
             act()
         return content
 
-    monkeypatch.setattr(identities, "_read_file", reading)
+    monkeypatch.setattr(disk, "read_regular", reading)
     return read
 
 
@@ -219,9 +220,9 @@ async def test_files_that_never_hold_still_are_given_up(
 ) -> None:
     write(tmp_path, OLD)
     contents = iter(range(1000))
-    honest = identities._read_file
+    honest = disk.read_regular
     monkeypatch.setattr(
-        identities, "_read_file", lambda path: honest(path) + str(next(contents)).encode()
+        disk, "read_regular", lambda path: honest(path) + str(next(contents)).encode()
     )
     with pytest.raises(identities.IdentityChanging) as caught:
         await files(tmp_path).load()
@@ -267,6 +268,15 @@ async def test_what_is_wrong_with_a_file_is_said_with_its_path(
         await files(tmp_path).load()
     assert says.format(tmp_path) in str(caught.value)
     assert "PRIVATE KEY-----\nM" not in str(caught.value)
+
+
+async def test_a_volume_whose_links_go_round_is_an_unreadable_file(tmp_path: Path) -> None:
+    (tmp_path / "..data").symlink_to("..data")
+    says = "tls.crt cannot be read: Too many levels of symbolic links"
+    with pytest.raises(UnreadableFile, match=says):
+        await files(tmp_path).load()
+    with pytest.raises(UnreadableFile, match=says):
+        files(tmp_path).fingerprint()
 
 
 async def test_intermediates_that_are_none_are_said_with_their_path(tmp_path: Path) -> None:

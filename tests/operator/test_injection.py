@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import jsonpatch
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,9 +30,15 @@ OURS_IN_A_CONTAINER = {
 
 names = st.sampled_from(["app", "worker", "proxy", "setup", "logs", "mesh"])
 variables = st.builds(
-    lambda name, value: {"name": name, "value": value},
+    lambda name, value: {"name": name, **value},
     st.sampled_from([*sorted(OURS_IN_A_CONTAINER), "MODE", "HTTPS_PROXY", "http_proxy"]),
-    st.sampled_from(["", "x", "*", "10.0.0.0/8,localhost"]),
+    st.sampled_from(
+        [
+            {},
+            *({"value": text} for text in ("", "x", "*", "10.0.0.0/8,localhost")),
+            {"valueFrom": {"configMapKeyRef": {"name": "site", "key": "x"}}},
+        ]
+    ),
 )
 strange = st.dictionaries(
     st.sampled_from(["tomorrow", "lifecycle", "~/odd"]),
@@ -174,6 +181,41 @@ def test_every_pod_gets_exactly_one_decision_with_one_reason(
     decision = selection.decide(pod, "team-a", by_name)
     assert isinstance(decision, Inject | Leave | Refuse)
     assert decision.reason in type(decision.reason)
+
+
+EXCEPTIONS = ("NO_PROXY", "no_proxy")
+
+
+def exceptions_of(*env: dict[str, Any]) -> dict[str, list[str]]:
+    """What an app that sets ``env`` behind a proxy reaches directly, by spelling."""
+    proxy = {"name": "HTTP_PROXY", "value": "http://proxy.example:3128"}
+    pod = injected(a_pod(a_container(env=[proxy, *env])), a_binding())
+    after = {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0]["env"]}
+    return {name: after[name].split(",") for name in EXCEPTIONS if name in after}
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+@pytest.mark.parametrize("value", [{}, {"value": ""}, {"value": " "}], ids=["absent", "", "blank"])
+def test_the_token_stays_off_a_proxy_where_no_proxy_is_there_but_empty(
+    name: str, value: dict[str, str]
+) -> None:
+    direct = ["127.0.0.1", "localhost"]
+    assert exceptions_of({"name": name, **value}) == {"NO_PROXY": direct, "no_proxy": direct}
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_both_spellings_of_no_proxy_say_the_same_where_one_is_set(name: str) -> None:
+    listed = [".example", "127.0.0.1", "localhost"]
+    given = {"name": name, "value": ".example"}
+    assert exceptions_of(given) == {"NO_PROXY": listed, "no_proxy": listed}
+
+
+def test_each_spelling_of_no_proxy_keeps_what_it_says() -> None:
+    upper, lower = {"name": "NO_PROXY", "value": "a"}, {"name": "no_proxy", "value": "b"}
+    assert exceptions_of(upper, lower) == {
+        "NO_PROXY": ["a", "127.0.0.1", "localhost"],
+        "no_proxy": ["b", "127.0.0.1", "localhost"],
+    }
 
 
 def test_containers_not_chosen_get_nothing() -> None:

@@ -67,9 +67,15 @@ def _environment_operations(container: Json, path: str, binding: Binding) -> Ite
         for name, value in _variables(container, present, binding).items()
         if name not in present
     }
+    exceptions = _proxy_exceptions(present)
     for index, variable in enumerate(pods.environment(container)):
-        if value := _extended(variable, present):
-            yield {"op": "replace", "path": f"{path}/env/{index}/value", "value": value}
+        name = str(variable.get("name"))
+        # Of two with one name the last counts.
+        if name in exceptions and variable is present[name]:
+            value = exceptions[name]
+            if value != variable.get("value"):
+                # Not "replace": the API server drops an empty value, and the member with it.
+                yield {"op": "add", "path": f"{path}/env/{index}/value", "value": value}
     added = [{"name": name, "value": value} for name, value in missing.items()]
     yield from _insert(container, path, "env", added)
 
@@ -81,9 +87,7 @@ def _variables(container: Json, present: Mapping[str, Json], binding: Binding) -
     region = manifests.region(binding)
     if not region.keys() & present.keys() and not _may_come_from_elsewhere(container, region):
         wanted |= region
-    if _has_proxy(present) and not any(name in present for name in _NO_PROXIES):
-        wanted |= dict.fromkeys(_NO_PROXIES, ",".join(_DIRECT))
-    return wanted
+    return wanted | _proxy_exceptions(present)
 
 
 def _may_come_from_elsewhere(container: Json, names: Mapping[str, str]) -> bool:
@@ -96,16 +100,37 @@ def _has_proxy(present: Mapping[str, Json]) -> bool:
     return any(name in present or name.lower() in present for name in _PROXIES)
 
 
-def _extended(variable: Json, present: Mapping[str, Json]) -> str | None:
-    """The value of a NO_PROXY that must also name us; None where nothing needs to change."""
-    value = variable.get("value")
-    if variable.get("name") not in _NO_PROXIES or not _has_proxy(present):
+def _proxy_exceptions(present: Mapping[str, Json]) -> dict[str, str]:
+    """What each spelling of NO_PROXY has to say to name us too; nothing without a proxy.
+
+    Some programs read one spelling only, others prefer either. So a spelling that is absent or
+    empty takes over the other's exceptions: ours alone would hide them.
+    """
+    if not _has_proxy(present):
+        return {}
+    upper, lower = (_literal_value(present.get(name) or {}) for name in _NO_PROXIES)
+    return {
+        name: _with_us(value)
+        for name, own, other in (("NO_PROXY", upper, lower), ("no_proxy", lower, upper))
+        if own is not None and (value := own or other) is not None
+    }
+
+
+def _literal_value(variable: Json) -> str | None:
+    """What a variable says; None where it comes from elsewhere, which is not ours to read."""
+    if variable.get("valueFrom"):
         return None
-    if not isinstance(value, str) or value.strip() == "*":
-        return None
-    listed = [entry.strip() for entry in value.split(",") if entry.strip()]
+    value = str(variable.get("value") or "")
+    return value if value.strip() else ""
+
+
+def _with_us(value: str) -> str:
+    """``value`` of a NO_PROXY, and our addresses where it lacks them."""
+    if value.strip() == "*":
+        return value
+    listed = {entry.strip() for entry in value.split(",")}
     missing = [host for host in _DIRECT if host not in listed]
-    return ",".join([*([value] if value else []), *missing]) if missing else None
+    return ",".join([*([value] if value else []), *missing])
 
 
 def _mount_operations(container: Json, path: str) -> list[Operation]:

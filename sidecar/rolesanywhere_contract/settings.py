@@ -22,19 +22,24 @@ from rolesanywhere_contract.environment import (
     InvalidSettings,
     described,
     log_level,
-    text,
     whole_number,
 )
 from rolesanywhere_contract.names import CREDENTIALS_PORT, ENVIRONMENT_PREFIX, PROBE_PORT
 
 # CreateSession accepts these, in seconds (IAM Roles Anywhere API reference, CreateSession).
 DURATION_SECONDS: Final = range(900, 43_201)
+PORTS: Final = range(1, 65_536)
 PKCS11_SCHEME: Final = "pkcs11:"
 
+# PATH_MAX of Linux, with its terminating null.
+LONGEST_PATH: Final = 4095
+
+# How DER begins in base64: a long SEQUENCE, as every certificate and private key is.
+_BARE_BASE64 = re.compile(r"MI[A-Za-z0-9+/]{40}")
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,}", re.ASCII)
 
 _duration = whole_number("a session's length in seconds", DURATION_SECONDS)
-_port = whole_number("a port", range(1, 65_536))
+_port = whole_number("a port", PORTS)
 
 
 def _flag(given: str) -> bool:
@@ -72,11 +77,20 @@ def _endpoint(given: str) -> str:
     if shape is None:
         raise ValueError(f"{given!r} is not a service URL, expected https://<host>[:<port>]")
     scheme, host, port = shape.groups()
-    if port is not None:
-        _port(port)
+    if port is not None and int(port) not in PORTS:
+        raise ValueError(f"{given!r} has port {port}, expected {PORTS[0]} to {PORTS[-1]}")
     if scheme == "http" and not _is_loopback(host.strip("[]")):
         raise ValueError(f"{given!r} would carry credentials in the clear, expected https://")
     return given.rstrip("/")
+
+
+def _path(given: str) -> str:
+    """A path, or a URI that stands for one; content in its place is not repeated: it is a key."""
+    if "-----BEGIN" in given or "\n" in given or _BARE_BASE64.match(given):
+        raise ValueError("is the content of a file, expected the path of one")
+    if len(given) > LONGEST_PATH:
+        raise ValueError(f"has {len(given)} characters, expected a path of {LONGEST_PATH} at most")
+    return given
 
 
 def _show(value: object) -> str:
@@ -105,7 +119,7 @@ class Settings:
     ca_bundle: str | None = field(
         default=None,
         metadata=described(
-            text, "PEM file of the authorities that the endpoint's TLS may chain to"
+            _path, "PEM file of the authorities that the endpoint's TLS may chain to"
         ),
     )
     duration_seconds: int = field(
@@ -116,24 +130,27 @@ class Settings:
         metadata=described(_session_name, "session name; the profile must accept custom ones"),
     )
     certificate: str = field(
-        metadata=described(text, "PEM file with the leaf certificate, and its chain if it has one")
+        metadata=described(_path, "PEM file with the leaf certificate, and its chain if it has one")
     )
     private_key: str | None = field(
         default=None,
-        metadata=described(text, "PEM file with the private key (default: the certificate's file)"),
+        metadata=described(
+            _path, "PEM file with the private key (default: the certificate's file)"
+        ),
     )
     intermediates: str | None = field(
-        default=None, metadata=described(text, "PEM file with intermediate certificates")
+        default=None, metadata=described(_path, "PEM file with intermediate certificates")
     )
     pkcs11_module: str | None = field(
-        default=None, metadata=described(text, "PKCS#11 module that holds the key")
+        default=None, metadata=described(_path, "PKCS#11 module, where the key is a pkcs11: URI")
     )
     pin_file: str | None = field(
-        default=None, metadata=described(text, "file with the token's user PIN")
+        default=None,
+        metadata=described(_path, "file with the token's user PIN, where the key is a pkcs11: URI"),
     )
     token_file: str | None = field(
         default=None,
-        metadata=described(text, "where serve keeps the token that container credentials ask for"),
+        metadata=described(_path, "where serve keeps the token that container credentials ask for"),
     )
     port: int = field(
         default=CREDENTIALS_PORT, metadata=described(_port, "loopback port that serves credentials")
@@ -218,6 +235,13 @@ def _disagreements(values: Mapping[str, Any], called: Callable[[str], str]) -> l
             f"{called('role_arn')}: the role's partition is {role.partition} but the trust"
             f" anchor's is {anchor.partition}, expected both in one partition"
         )
+    sources = [values.get(name) or "" for name in ("certificate", "private_key")]
+    if not any(source.startswith(PKCS11_SCHEME) for source in sources):
+        found += [
+            f"{called(name)}: is given, but neither certificate nor private key is a pkcs11: URI"
+            for name in ("pkcs11_module", "pin_file")
+            if values.get(name)
+        ]
     if values.get("port", CREDENTIALS_PORT) == values.get("probe_port", PROBE_PORT):
         found.append(f"{called('probe_port')}: is the same as {called('port')}")
     return found

@@ -82,6 +82,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
         current=broker.current,
         problem=lambda: broker.last_problem or _identity_problem(service, watcher),
         background=(broker, watcher),
+        redact=redaction,
     )
     async with AsyncExitStack() as opened:
         opened.push_async_callback(service.close)

@@ -31,10 +31,12 @@ class Probes:
         current: Callable[[], Credentials | None],
         problem: Callable[[], Problem | None],
         background: Sequence[Background],
+        redact: Callable[[str], str],
     ) -> None:
         self._current = current
         self._problem = problem
         self._background = background
+        self._redact = redact
 
     def answer(self, ask: Ask) -> Reply:
         """Each answer's body is one sentence."""
@@ -52,7 +54,8 @@ class Probes:
 
     def _ready(self) -> Reply:
         problem = self._problem()
-        why = f"{problem.code}: {problem.sentence}" if problem else ""
+        # This port is open to the cluster: a secret that slipped into a sentence stops here.
+        why = self._redact(f"{problem.code}: {problem.sentence}") if problem else ""
         if self._current() is not None:
             # What will end readiness if nobody mends it is told before it does.
             return _sentence(HTTPStatus.OK, f"ready, for now: {why}" if why else "ready")

@@ -37,13 +37,20 @@ some_settings = st.builds(
     certificate=st.from_regex(r"[ -~]{1,30}", fullmatch=True),
     private_key=paths,
     intermediates=paths,
-    pkcs11_module=paths,
-    pin_file=paths,
     token_file=paths,
     port=st.integers(1, 32_000),
     probe_port=st.integers(32_001, 65_535),
     imds=st.booleans(),
     log_level=st.sampled_from(LOG_LEVELS),
+)
+
+
+hardware_settings = st.builds(
+    replace,
+    some_settings,
+    private_key=st.just("pkcs11:token=node-hsm;object=reports"),
+    pkcs11_module=paths,
+    pin_file=paths,
 )
 
 
@@ -53,7 +60,7 @@ def mistakes_of(**env: str) -> tuple[str, ...]:
     return caught.value.mistakes
 
 
-@given(some_settings)
+@given(some_settings | hardware_settings)
 def test_settings_survive_the_environment(settings: Settings) -> None:
     assert Settings.from_env(settings.to_env()) == settings
 
@@ -89,12 +96,15 @@ def test_a_mistake_is_named_as_the_user_wrote_the_setting() -> None:
         ("DURATION_SECONDS", "43201", "expected 900 to 43200"),
         ("DURATION_SECONDS", "1h", "'1h' is not a session's length in seconds"),
         ("DURATION_SECONDS", "3600.0", "expected 900 to 43200"),
+        ("PIN_FILE", "/pin", "neither certificate nor private key is a pkcs11: URI"),
+        ("PKCS11_MODULE", "/p11.so", "neither certificate nor private key is a pkcs11: URI"),
+        ("CERTIFICATE", "/" + "x" * 4095, "has 4096 characters, expected a path of 4095 at most"),
         ("REGION", "Ireland", "not an AWS region name"),
         ("ENDPOINT", "http://vpce-1.example.com", "in the clear"),
         ("ENDPOINT", "https://example.com/prefix", "expected https://<host>[:<port>]"),
         ("ENDPOINT", "https://user@example.com", "expected https://<host>[:<port>]"),
         ("ENDPOINT", "rolesanywhere.example.com", "expected https://<host>[:<port>]"),
-        ("ENDPOINT", "https://example.com:99999", "'99999' is not a port, expected 1 to 65535"),
+        ("ENDPOINT", "https://example.com:99999", "has port 99999, expected 1 to 65535"),
         ("ENDPOINT", "https://example.com:port", "expected https://<host>[:<port>]"),
         ("ROLE_SESSION_NAME", "a b", "not a role session name"),
         ("ROLE_SESSION_NAME", "$(HOSTNAME)", "not a role session name"),
@@ -111,6 +121,20 @@ def test_a_wrong_value_says_what_was_expected(name: str, text: str, sentence: st
     (mistake,) = mistakes_of(**{f"ROLESANYWHERE_{name}": text})
     assert mistake.startswith("ROLESANYWHERE_")
     assert sentence in mistake
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEG\n-----END PRIVATE KEY-----\n",
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgKY+1Yjy/q3Zk1fEw",
+        "first line\nsecond line",
+    ],
+)
+@pytest.mark.parametrize("name", ["PRIVATE_KEY", "CERTIFICATE", "PIN_FILE", "TOKEN_FILE"])
+def test_content_in_place_of_a_path_is_refused_and_never_repeated(name: str, content: str) -> None:
+    (mistake,) = mistakes_of(**{f"ROLESANYWHERE_{name}": content})
+    assert mistake == f"ROLESANYWHERE_{name}: is the content of a file, expected the path of one"
 
 
 def test_the_endpoint_follows_the_trust_anchor_unless_it_is_set() -> None:

@@ -26,7 +26,10 @@ def ask(
     method: str = "GET",
 ) -> Reply:
     probes = Probes(
-        current=lambda: held, problem=lambda: problem, background=(Work(), work or Work())
+        current=lambda: held,
+        problem=lambda: problem,
+        background=(Work(), work or Work()),
+        redact=lambda text: text.replace(SECRET_ACCESS_KEY, "[redacted]"),
     )
     # The kubelet calls the pod's address, not loopback.
     return probes.answer(an_ask(target, method=method, host="10.1.2.3:9912"))
@@ -79,3 +82,10 @@ def test_no_probe_shows_a_secret() -> None:
         body = ask(target, held=some_credentials()).body
         assert SECRET_ACCESS_KEY not in body
         assert SESSION_TOKEN not in body
+
+
+def test_a_secret_that_slipped_into_a_sentence_stops_here() -> None:
+    problem = Problem("UnreadableFile", f"{SECRET_ACCESS_KEY} cannot be read")
+    assert ask("/readyz", problem=problem).body == (
+        "no credentials: UnreadableFile: [redacted] cannot be read\n"
+    )

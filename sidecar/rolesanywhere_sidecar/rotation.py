@@ -56,25 +56,31 @@ class RotationWatcher:
             await self._clock.pause(POLL_SECONDS, unless=never)
 
     async def look(self) -> None:
-        """Compare once; the first readable content is what later ones differ from."""
+        """Compare once; the first content is what later ones differ from.
+
+        Content that becomes readable is news, whatever it is: renewals have failed meanwhile.
+        """
         try:
             found = await asyncio.to_thread(self._files.fingerprint)
-        except (RolesAnywhereError, OSError) as unreadable:
+        except Exception as unreadable:
+            # Whatever it was, dying of it would take away what is still valid.
             self._complain(unreadable)
             return
-        self._problem = None
-        if found == self._seen:
-            return
+        healed, self._problem = self._problem is not None, None
         before, self._seen = self._seen, found
-        if before is not None:
+        if healed or before not in (None, found):
             log.info("identity rotated", extra={"fingerprint": found.hex()[:16]})
             self._changed()
 
-    def _complain(self, unreadable: RolesAnywhereError | OSError) -> None:
+    def _complain(self, unreadable: Exception) -> None:
         if self._problem is None:
-            extra = {
-                "code": getattr(unreadable, "code", "UnreadableFile"),
-                "problem": str(unreadable),
-            }
-            log.warning("identity files are unreadable", extra=extra)
+            foreseen = isinstance(unreadable, RolesAnywhereError | OSError)
+            log.warning(
+                "identity files are unreadable",
+                exc_info=None if foreseen else unreadable,
+                extra={
+                    "code": getattr(unreadable, "code", "UnreadableFile"),
+                    "problem": str(unreadable),
+                },
+            )
         self._problem = Problem.of(unreadable)

@@ -240,6 +240,20 @@ async def test_it_starts_with_an_unreadable_certificate_says_so_and_heals(stage:
         await sidecar.until_ready()
 
 
+async def test_files_that_come_late_are_used_without_waiting_out_a_back_off(stage: Stage) -> None:
+    (stage.folder / "identity" / "..data").unlink()
+    async with a_sidecar(stage.folder, stage.env) as sidecar:
+
+        async def tried_in_vain() -> bool:
+            return bool(sidecar.events("session renewal failed"))
+
+        await eventually(tried_in_vain)
+        [failed] = sidecar.events("session renewal failed")
+        stage.mount(stage.identity.certificate_pem, stage.identity.key_pem())
+        async with asyncio.timeout(failed["retry_in_seconds"] / 2):
+            await sidecar.until_ready()
+
+
 async def test_with_aws_down_a_session_is_served_to_its_end_and_not_beyond(stage: Stage) -> None:
     stage.aws.faults.next(a_short_session(4))
     stage.aws.faults.always(Reset())

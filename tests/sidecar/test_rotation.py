@@ -55,17 +55,20 @@ async def test_each_new_content_calls_once() -> None:
     assert await Watched().sees(b"first", b"second", b"second", b"third", b"first") == 3
 
 
-@pytest.mark.parametrize("failure", [Unreadable("tls.crt is gone"), PermissionError(13, "denied")])
+@pytest.mark.parametrize(
+    "failure",
+    [Unreadable("tls.crt is gone"), PermissionError(13, "denied"), RuntimeError("a bug of ours")],
+)
 async def test_files_unreadable_in_mid_rotation_heal(failure: Exception) -> None:
     assert await Watched().sees(b"first", failure, failure, b"second") == 1
 
 
-async def test_files_that_come_back_unchanged_call_nobody() -> None:
-    assert await Watched().sees(b"first", Unreadable("gone"), b"first") == 0
+async def test_files_that_come_back_unchanged_are_news_to_renewals_that_failed_meanwhile() -> None:
+    assert await Watched().sees(b"first", Unreadable("gone"), b"first", b"first") == 1
 
 
-async def test_files_unreadable_from_the_start_are_only_looked_at() -> None:
-    assert await Watched().sees(Unreadable("not there yet"), b"first") == 0
+async def test_files_that_come_late_are_news_to_renewals_that_failed_meanwhile() -> None:
+    assert await Watched().sees(Unreadable("not there yet"), b"first", b"first") == 1
 
 
 async def test_being_unreadable_is_logged_once_until_it_heals(

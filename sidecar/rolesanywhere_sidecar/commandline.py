@@ -77,6 +77,10 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> tuple[str, Settings]:
     version it prints and raises SystemExit(0), as argparse does.
     """
     found, extra = _parser().parse_known_args(argv)
+    if found.command is None:
+        known = " or ".join((", ".join(COMMANDS), "version"))
+        problem = f"a command is missing, expected {known} (see {PROGRAM} --help)"
+        raise InvalidSettings((problem,))
     if found.command == "version":
         print(f"{PROGRAM} {VERSION}")
         raise SystemExit(0)
@@ -124,7 +128,7 @@ class _Given(argparse.Action):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, allow_abbrev=False)
     parser.set_defaults(given={})
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command, purpose in COMMANDS.items():
         below = commands.add_parser(
             command,

@@ -86,7 +86,7 @@ class Identity:
         return self.leaf.not_valid_after_utc
 
     def __str__(self) -> str:
-        return f"certificate {self.subject!r} (serial {self.serial}) in {self.where}"
+        return f"certificate {self.subject!r} (serial {self.serial:x}) in {self.where}"
 
 
 def read_certificates(pem: bytes, *, where: str) -> tuple[x509.Certificate, ...]:
@@ -129,7 +129,7 @@ def assemble(
         first = certificates[0]
         raise KeyMismatch(
             f"the private key does not belong to certificate {first.subject.rfc4514_string()!r}"
-            f" (serial {first.serial_number}) in {where}",
+            f" (serial {first.serial_number:x}) in {where}",
             hint="expected the key that this certificate was issued for",
         )
     others = [held for held in dict.fromkeys(certificates) if held != leaf]

@@ -30,7 +30,7 @@ VALUES = {
     "duration_seconds": "900",
     "role_session_name": "team-a.web",
     "certificate": "/other.crt",
-    "private_key": "/other.key",
+    "private_key": "pkcs11:token=node-hsm;object=reports",
     "intermediates": "/chain.pem",
     "pkcs11_module": "/module.so",
     "pin_file": "/pin",
@@ -71,15 +71,24 @@ def test_every_setting_has_a_flag() -> None:
 
 @pytest.mark.parametrize("name", sorted(VALUES))
 def test_a_flag_wins_over_its_variable(name: str) -> None:
-    env = {**ENV, "ROLESANYWHERE_TOKEN_FILE": "/before"}
+    before = {"ROLESANYWHERE_TOKEN_FILE": "/before", "ROLESANYWHERE_PRIVATE_KEY": "pkcs11:token=t"}
+    env = ENV | before
     _, settings = parse(["serve", f"{commandline.flag(name)}={VALUES[name]}"], env)
     expected = Settings.from_env({**env, variable(name): VALUES[name]})
     assert settings == expected
 
 
+def test_without_a_command_the_commands_are_named() -> None:
+    assert mistakes([]) == (
+        "a command is missing, expected serve, credential-process or version"
+        " (see rolesanywhere-sidecar --help)",
+    )
+
+
 def test_awss_helpers_own_command_line_works_here() -> None:
     argv = (
-        f"credential-process --certificate /c.pem --private-key /k.pem --intermediates /i.pem"
+        "credential-process --certificate /c.pem --private-key pkcs11:token=t"
+        " --intermediates /i.pem"
         f" --trust-anchor-arn {TRUST_ANCHOR_ARN} --profile-arn {PROFILE_ARN} --role-arn {ROLE_ARN}"
         " --session-duration 1800 --region eu-west-1 --endpoint https://example.com"
         " --role-session-name me.x --pkcs11-lib /m.so"
@@ -159,7 +168,6 @@ def test_what_may_be_a_secret_is_not_repeated(argv: list[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ([], "the following arguments are required: COMMAND (see rolesanywhere-sidecar --help)"),
         (["sevre"], "invalid choice: 'sevre'"),
         (["serve", "--port"], "expected one argument (see rolesanywhere-sidecar serve --help)"),
         (["serve", "now"], "'now': serve takes flags only"),

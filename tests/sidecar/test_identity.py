@@ -96,7 +96,7 @@ def test_the_leaf_is_the_certificate_of_the_key_wherever_it_stands() -> None:
 def test_a_key_of_no_certificate_is_said_to_be_so() -> None:
     with pytest.raises(KeyMismatch) as caught:
         assemble([DEEP.certificate], public_key=ROOT.key.public_key(), where=WHERE)
-    assert f"certificate 'CN=deep' (serial {DEEP.certificate.serial_number})" in str(caught.value)
+    assert f"certificate 'CN=deep' (serial {DEEP.certificate.serial_number:x})" in str(caught.value)
 
 
 def test_what_an_identity_tells_of_itself() -> None:

@@ -6,7 +6,7 @@
 # BASE_IMAGE is any image with Python 3.11 or newer as python3, with its venv module. The last
 # stages run nothing but Python: what builds and installs stays behind in the stages before.
 
-ARG BASE_IMAGE=docker.io/library/python:3.13-slim-bookworm
+ARG BASE_IMAGE=python:3.13-slim-bookworm
 
 FROM ${BASE_IMAGE} AS installer
 RUN python3 -m venv /installer

@@ -19,7 +19,7 @@ test: .venv/ready .venv-aws-clients/ready ## lint, types, import contracts and a
 	@tests/tools/with-toolchain $(PYTHON) -m tests.run
 
 .PHONY: check
-check: .venv/ready ## lint, types, import contracts and unit tests: offline, in seconds
+check: .venv/ready ## lint, types, import contracts and unit tests: offline, half a minute
 	@$(PYTHON) -m tests.run lint types imports unit
 
 .PHONY: format

@@ -21,7 +21,15 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 BIN: Final = Path(sys.executable).parent
 
-UNIT: Final = ("tests/contract", "tests/sidecar", "tests/operator", "tests/unit_fakes")
+UNIT: Final = (
+    "tests/contract",
+    "tests/sidecar",
+    "tests/operator",
+    "tests/unit_fakes",
+    "tests/test_architecture.py",
+    "tests/test_images.py",
+    "tests/test_reference.py",
+)
 
 COMMANDS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "lint": (("ruff", "check", "--quiet"), ("ruff", "format", "--check", "--quiet")),
@@ -29,7 +37,7 @@ COMMANDS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "imports": (("lint-imports",),),
 }
 TESTS: Final[Mapping[str, Sequence[str]]] = {
-    "unit": (*UNIT, "tests/test_architecture.py", "tests/test_reference.py"),
+    "unit": UNIT,
     "integration": ("tests/integration", "tests/chart"),
     "control-plane": ("tests/control_plane",),
 }

@@ -1,0 +1,61 @@
+"""What the Dockerfile promises of the two images, read off its text; it builds nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+
+
+def stages() -> Mapping[str, list[list[str]]]:
+    """The instructions of each stage by its name, split into words; FROM comes first."""
+    found: dict[str, list[list[str]]] = {}
+    current: list[list[str]] = []
+    for line in DOCKERFILE.splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] == "FROM":
+            current = found.setdefault(words[3], [])
+        current.append(words)
+    return found
+
+
+def test_one_base_image_is_given_from_outside() -> None:
+    external = [stage[0][1] for stage in stages().values() if stage[0][1] not in stages()]
+    assert set(external) == {"${BASE_IMAGE}"}
+    assert "ARG BASE_IMAGE=" in DOCKERFILE
+
+
+def test_the_last_stages_run_as_nobody_and_hold_no_installer() -> None:
+    runtime = stages()["runtime"]
+    assert ["USER", "65532:65532"] in runtime
+    [removal] = [words for words in runtime if words[0] == "RUN"]
+    for name in ("'pip'", "'ensurepip'"):
+        assert any(name in word for word in removal)
+
+
+@pytest.mark.parametrize("program", ["operator", "sidecar"])
+def test_a_last_stage_is_the_runtime_and_the_programs_folder_alone(program: str) -> None:
+    last = stages()[program]
+    assert last[0] == ["FROM", "runtime", "AS", program]
+    assert [words for words in last if words[0] not in ("FROM", "ENTRYPOINT", "CMD")] == [
+        ["COPY", f"--from={program}-app", "/app", "/app"]
+    ]
+    entry = f'["python3", "-m", "rolesanywhere_{program}"]'
+    assert ["ENTRYPOINT", *entry.split()] in last
+
+
+@pytest.mark.parametrize("program", ["operator", "sidecar"])
+def test_an_image_holds_its_program_the_contract_and_pinned_requirements(program: str) -> None:
+    app = stages()[f"{program}-app"]
+    copied = {words[1] for words in app if words[0] == "COPY"}
+    assert copied == {
+        f"requirements/{program}.txt",
+        f"{program}/rolesanywhere_{program}",
+        "sidecar/rolesanywhere_contract",
+    }
+    assert all((ROOT / path).exists() for path in copied)
+    assert any("--require-hashes" in words for words in app)

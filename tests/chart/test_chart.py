@@ -137,7 +137,9 @@ def test_only_pods_that_ask_reach_the_webhook(chart: list[Manifest]) -> None:
     assert [condition["expression"] for condition in webhook["matchConditions"]] == [
         "has(object.metadata.annotations) &&"
         " ('rolesanywhere.dev/inject' in object.metadata.annotations ||"
-        " 'rolesanywhere.dev/binding' in object.metadata.annotations)"
+        " 'rolesanywhere.dev/binding' in object.metadata.annotations ||"
+        " 'rolesanywhere.dev/containers' in object.metadata.annotations ||"
+        " 'rolesanywhere.dev/skip-containers' in object.metadata.annotations)"
     ]
     assert webhook["rules"] == [
         {

@@ -240,6 +240,15 @@ def test_a_pod_that_does_not_ask_never_reaches_us(team: Team, webhook: Program) 
     assert len(webhook.lines("admission")) == before
 
 
+@pytest.mark.parametrize("annotation", ["containers", "skip-containers"])
+def test_a_pod_that_chooses_containers_but_asks_for_nothing_is_told_so(
+    team: Team, annotation: str
+) -> None:
+    team.bind()
+    pod = a_pod(inject=None, annotations={f"rolesanywhere.dev/{annotation}": "app"})
+    assert "Error from server (IncompleteAnnotations)" in team.refusal_of(pod)
+
+
 @pytest.mark.parametrize("excluded", ["kube-system", "webhook-tests"])
 def test_pods_of_excluded_namespaces_never_reach_us(
     team: Team, release: Release, webhook: Program, excluded: str

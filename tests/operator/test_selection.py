@@ -16,12 +16,39 @@ def by_name(*bindings: Binding) -> selection.Bindings:
 
 
 def test_a_pod_that_does_not_ask_is_left_alone_whatever_else_it_says() -> None:
-    pod = a_pod(inject=None, annotations={"rolesanywhere.dev/containers": ",,"}, hostNetwork=True)
+    pod = a_pod(inject=None, annotations={"example.com/containers": ",,"}, hostNetwork=True)
     assert selection.decide(pod, "team-a", {}) == Leave(Reason.NOT_ASKED)
 
 
 def test_a_pod_that_opts_out_is_left_alone() -> None:
     assert selection.decide(a_pod(inject="false"), "team-a", {}) == Leave(Reason.OPTED_OUT)
+
+
+@pytest.mark.parametrize("annotation", ["containers", "skip-containers"])
+def test_a_pod_that_chooses_containers_but_asks_for_nothing_is_not_silently_left_alone(
+    annotation: str,
+) -> None:
+    pod = a_pod(inject=None, annotations={f"rolesanywhere.dev/{annotation}": "app"})
+    decision = selection.decide(pod, "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.INCOMPLETE_ANNOTATIONS
+    assert f"rolesanywhere.dev/{annotation}" in decision.sentence
+
+
+def test_a_pod_that_opts_out_may_still_choose_containers() -> None:
+    pod = a_pod(inject="false", annotations={"rolesanywhere.dev/containers": "app"})
+    assert selection.decide(pod, "team-a", {}) == Leave(Reason.OPTED_OUT)
+
+
+def test_a_pod_without_containers_is_not_told_of_an_annotation_that_it_lacks() -> None:
+    pod = a_pod()
+    pod["spec"]["containers"] = []
+    decision = selection.decide(pod, "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.NO_CONTAINER
+    assert decision.sentence == (
+        "the pod has no container that could get credentials; add one under spec.containers"
+    )
 
 
 @pytest.mark.parametrize("text", ["True", "TRUE", "1", "yes", "", " true", "on"])

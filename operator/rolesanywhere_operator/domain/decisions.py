@@ -20,6 +20,7 @@ class Reason(StrEnum):
 
     MALFORMED_ANNOTATION = "MalformedAnnotation"
     CONTRADICTORY_ANNOTATIONS = "ContradictoryAnnotations"
+    INCOMPLETE_ANNOTATIONS = "IncompleteAnnotations"
     UNKNOWN_CONTAINER = "UnknownContainer"
     NO_CONTAINER = "NoContainer"
     BINDING_NOT_FOUND = "BindingNotFound"

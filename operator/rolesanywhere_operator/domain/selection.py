@@ -71,8 +71,20 @@ def _wish(annotations: Mapping[str, str]) -> _Wish | Leave:
     if inject == "false":
         return Leave(Reason.OPTED_OUT)
     if inject is None and name is None:
-        return Leave(Reason.NOT_ASKED)
+        return _unasked(annotations)
     return _Wish(name)
+
+
+def _unasked(annotations: Mapping[str, str]) -> Leave:
+    """Left alone; refused where the author seems to think that they asked."""
+    for annotation in (CONTAINERS_ANNOTATION, SKIP_CONTAINERS_ANNOTATION):
+        if annotation in annotations:
+            raise _Refused(
+                Reason.INCOMPLETE_ANNOTATIONS,
+                f"annotation {annotation} chooses containers, but nothing asks for credentials;"
+                f' add {INJECT_ANNOTATION}: "true" or {BINDING_ANNOTATION}, or remove it',
+            )
+    return Leave(Reason.NOT_ASKED)
 
 
 def _binding(wish: _Wish, pod: Json, namespace: str, bindings: Bindings) -> tuple[Reason, Binding]:
@@ -161,6 +173,11 @@ def _chosen(pod: Json) -> tuple[str, ...]:
     reachable = [container["name"] for container in _after_ours(pod)] if wanted is None else [
         name for name in _names(pod) if name in wanted
     ]  # fmt: skip
+    if not reachable:
+        raise _Refused(
+            Reason.NO_CONTAINER,
+            "the pod has no container that could get credentials; add one under spec.containers",
+        )
     chosen = tuple(name for name in reachable if name not in skipped)
     if not chosen:
         raise _Refused(

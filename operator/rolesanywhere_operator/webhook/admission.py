@@ -21,6 +21,7 @@ _NOT_ABOUT_BINDINGS = frozenset(
     {
         Reason.MALFORMED_ANNOTATION,
         Reason.CONTRADICTORY_ANNOTATIONS,
+        Reason.INCOMPLETE_ANNOTATIONS,
         Reason.UNKNOWN_CONTAINER,
         Reason.NO_CONTAINER,
         Reason.HOST_NETWORK,

@@ -1,10 +1,12 @@
 """Which binding serves a pod: what the golden folders do not say."""
 
+from typing import Any
+
 import pytest
 
 from rolesanywhere_operator.domain import manifests, selection
 from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding
-from rolesanywhere_operator.domain.decisions import Inject, Leave, Reason, Refuse
+from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
 from rolesanywhere_operator.domain.selectors import Requirement
 from tests.operator.builders import IMAGE, Json, a_binding, a_container, a_pod
 
@@ -154,6 +156,66 @@ def test_a_volume_of_our_name_that_is_not_ours_is_refused(volume: Json) -> None:
     assert isinstance(decision, Refuse)
     assert decision.reason is Reason.NAME_TAKEN
     assert volume["name"] in decision.sentence
+
+
+def decided_with_mount(**mount: Any) -> Decision:
+    """What becomes of a pod whose app mounts a volume of its own."""
+    own = {"name": "own", "emptyDir": {}}
+    pod = a_pod(a_container(volumeMounts=[{"name": "own", **mount}]), volumes=[own])
+    return selection.decide(pod, "team-a", by_name(a_binding()))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/var/run/secrets/rolesanywhere/token",
+        "/var/run/secrets/rolesanywhere/deep/below",
+        "/run/secrets/rolesanywhere",
+        "/run/secrets/rolesanywhere/token",
+        "//var//run/secrets/rolesanywhere//",
+        "/var/run/./secrets/other/../rolesanywhere",
+        "/var/../run/secrets/rolesanywhere/token",
+        "var/run/secrets/rolesanywhere",
+    ],
+)
+def test_a_mount_over_the_token_is_refused_however_it_is_spelt(path: str) -> None:
+    decision = decided_with_mount(mountPath=path, subPath="token")
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.NAME_TAKEN
+    assert f"volume own at {path.rstrip('/')}" in decision.sentence
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/run",
+        "/var/run/secrets",
+        "/var/run/secrets/rolesanywhere-app",
+        "/srv/run/secrets/rolesanywhere",
+        "/var/run/secrets/rolesanywhere/../eks",
+    ],
+)
+def test_a_mount_above_or_beside_the_token_is_the_apps_own_affair(path: str) -> None:
+    assert isinstance(decided_with_mount(mountPath=path), Inject)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"readOnly": False}, {"subPath": "token"}, {"subPathExpr": "token"}, {"mountPath": "/t"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_token_mount_of_an_injected_pod_that_was_changed_is_refused(change: Json) -> None:
+    mount = manifests.token_mount() | change
+    pod = a_pod(
+        a_container(volumeMounts=[mount]),
+        annotations={"rolesanywhere.dev/injected": MARK},
+        initContainers=[a_sidecar_like_ours()],
+        volumes=manifests.volumes(a_binding()),
+    )
+    decision = selection.decide(pod, "team-a", by_name(a_binding()))
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.NAME_TAKEN
 
 
 MARK = '{"binding": "reports", "containers": ["app"], "generation": 1, "image": "x"}'

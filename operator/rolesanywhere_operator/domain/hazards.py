@@ -6,6 +6,8 @@ Never looks at annotations: what the pod's author wants is `selection`'s to know
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import PurePosixPath
+from posixpath import normpath
 
 from rolesanywhere_contract.names import (
     EMPTY_VOLUME,
@@ -14,7 +16,7 @@ from rolesanywhere_contract.names import (
     TOKEN_DIRECTORY,
     TOKEN_VOLUME,
 )
-from rolesanywhere_operator.domain import marks, pods
+from rolesanywhere_operator.domain import manifests, marks, pods
 from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.decisions import Reason, Refuse
 from rolesanywhere_operator.domain.pods import Json
@@ -130,10 +132,29 @@ def _strange_mounts(pod: Json, *, ours: bool) -> Iterator[str]:
 def _strange(mounts: Iterable[Json], *, ours: bool) -> Iterator[str]:
     """What a container may not mount: the key at all, the token but as we mount it ourselves."""
     for mount in mounts:
-        name, path = mount.get("name"), str(mount.get("mountPath")).rstrip("/")
+        name, path = mount.get("name"), str(mount.get("mountPath"))
         if name == IDENTITY_VOLUME:
             yield f"volume {IDENTITY_VOLUME}"
-        elif name == TOKEN_VOLUME or path == TOKEN_DIRECTORY:
-            as_ours = ours and name == TOKEN_VOLUME and mount.get("readOnly") is True
+        elif name == TOKEN_VOLUME or _is_within(path, TOKEN_DIRECTORY):
+            as_ours = ours and _is_our_token_mount(mount)
             if not as_ours:
-                yield f"volume {name} at {path}"
+                yield f"volume {name} at {path.rstrip('/')}"
+
+
+def _is_our_token_mount(mount: Json) -> bool:
+    whole = not mount.get("subPath") and not mount.get("subPathExpr")
+    return whole and manifests.token_mount().items() <= mount.items()
+
+
+def _is_within(path: str, directory: str) -> bool:
+    """Whether a mount at ``path`` would hide ``directory`` or something in it.
+
+    One above it does not: what is mounted deeper is mounted later.
+    """
+    return _resolved(path).is_relative_to(_resolved(directory))
+
+
+def _resolved(path: str) -> PurePosixPath:
+    """Where a mount ends up: a relative one at the root, and /var/run is a link to /run."""
+    whole = PurePosixPath(normpath("/" + path.lstrip("/")))
+    return "/run" / whole.relative_to("/var/run") if whole.is_relative_to("/var/run") else whole

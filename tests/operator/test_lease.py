@@ -156,6 +156,26 @@ async def test_a_holder_that_cannot_renew_gives_up_at_the_deadline(
     assert asyncio.get_running_loop().time() - began < QUICK.duration
 
 
+async def test_a_holder_that_wakes_from_suspend_after_the_deadline_makes_no_more_call() -> None:
+    """The loop's own clock stands still in suspend, so its time-outs know nothing of it."""
+    store, loop, suspended = Store(), asyncio.get_running_loop(), 0.0
+    elector = Elector(
+        store,
+        identity="me",
+        terms=QUICK,
+        clock=lambda: loop.time() + suspended,
+        today=lambda: NOON,
+    )
+    await elector.acquire()
+    keeping = asyncio.create_task(elector.keep())
+    await asyncio.sleep(QUICK.retry_period / 2)
+    suspended = 60.0
+    store.before_call = lambda: pytest.fail("a call was made after the deadline")
+    with pytest.raises(LeaseLost, match=r"not renewed for 0\.15 seconds"):
+        async with asyncio.timeout(QUICK.retry_period * 4):
+            await keeping
+
+
 async def test_a_holder_that_was_robbed_gives_up_at_once() -> None:
     store = Store()
     elector = candidate(store)

@@ -79,8 +79,10 @@ class Elector:
         """Renew for as long as that works. Raises `LeaseLost` at the deadline, or when robbed."""
         while True:
             try:
-                async with asyncio.timeout(self._deadline - self._clock()):
+                async with asyncio.timeout(self._time_left()):
                     await asyncio.sleep(self._terms.retry_period)
+                # Anew: time-outs count on the loop's clock, which stands still in suspend.
+                async with asyncio.timeout(self._time_left()):
                     await self._tried("renew", self._renew)
             except TimeoutError:
                 self._lose(f"the Lease was not renewed for {self._terms.renew_deadline} seconds")
@@ -94,6 +96,13 @@ class Elector:
         for _ in range(2):
             if self._may_hold and await self._tried("release", self._give_back):
                 self._may_hold = False
+
+    def _time_left(self) -> float:
+        """Seconds for which the Lease is still ours. Raises ``TimeoutError`` when it is not."""
+        left = self._deadline - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
 
     async def _tried(self, doing: str, call: Callable[[], Awaitable[bool]]) -> bool:
         """What ``call`` answers; False when it fails, which is said and not raised."""

@@ -1,33 +1,91 @@
 """Which proxy a URL goes through, by the environment variables that everybody knows.
 
-Never reads the environment itself. Not left to aiohttp, because its way of trusting the environment
-also takes Authorization from ~/.netrc, and ours is the signature.
+Never reads the environment itself, and never shows what a variable holds: there may be a password
+in it, wherever a mistake has put it. Not left to aiohttp, because its way of trusting the
+environment also takes Authorization from ~/.netrc, and ours is the signature.
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import urlsplit
 
+from rolesanywhere_contract.errors import RolesAnywhereError
 
-def proxy_for(url: str, env: Mapping[str, str]) -> str | None:
-    """The proxy's URL, or None: ``https_proxy`` (or upper case), but for ``no_proxy``.
+# RFC 3986, section 3.2; what is not allowed in user and password would end the authority early.
+_PROXY: Final = re.compile(
+    r"(?:(?P<scheme>https?)://)?"
+    r"(?P<login>[^\x00-\x20\x7f/?#\\\[\]]*@)?"
+    r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?/?",
+    re.IGNORECASE,
+)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
-    Loopback is never asked of a proxy, whatever the environment says.
+
+class InvalidProxy(RolesAnywhereError):
+    """A variable of the environment names no proxy that can be asked."""
+
+    code = "InvalidProxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Where to connect to: ``url`` may hold a password, ``address`` is host and port alone."""
+
+    url: str = field(repr=False)
+    address: str
+
+
+def proxy_for(url: str, env: Mapping[str, str]) -> Proxy | None:
+    """The proxy, or None: ``https_proxy`` (or upper case), but for ``no_proxy``.
+
+    Loopback is never asked of a proxy, whatever the environment says. Raises `InvalidProxy`.
     """
     target = urlsplit(url)
     host = target.hostname or ""
-    proxy = _variable(f"{target.scheme}_proxy", env) or _variable("all_proxy", env)
-    if proxy is None or _is_loopback(host):
+    variable = _variable(f"{target.scheme}_proxy", env) or _variable("all_proxy", env)
+    if variable is None or _is_loopback(host):
         return None
-    exceptions = (_variable("no_proxy", env) or "").replace(",", " ").split()
+    exceptions = env.get(_variable("no_proxy", env) or "", "").replace(",", " ").split()
     if any(_covers(exception, host, target.port or 443) for exception in exceptions):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return _proxy(env[variable], variable=variable)
 
 
 def _variable(name: str, env: Mapping[str, str]) -> str | None:
-    """Lower case wins, as in curl."""
-    return env.get(name) or env.get(name.upper()) or None
+    """Which spelling of ``name`` is set and not empty. Lower case wins, as in curl."""
+    return next((spelt for spelt in (name, name.upper()) if env.get(spelt)), None)
+
+
+def _proxy(value: str, *, variable: str) -> Proxy:
+    shape = _PROXY.fullmatch(value)
+    if shape is None or not _is_host(shape["host"]) or not 0 < _port(shape) < 65_536:
+        raise InvalidProxy(
+            f"{variable} is not the URL of an HTTP proxy, expected"
+            " http://[user:password@]host[:port]",
+            hint="write special characters of user and password in percent-encoding, such as %2F"
+            " for a slash; other kinds of proxies are not spoken",
+        )
+    return Proxy(
+        url=value if shape["scheme"] else f"http://{value}",
+        address=f"{shape['host']}:{_port(shape)}",
+    )
+
+
+def _port(shape: re.Match[str]) -> int:
+    return int(shape["port"] or _DEFAULT_PORTS[(shape["scheme"] or "http").lower()])
+
+
+def _is_host(host: str) -> bool:
+    if not host.startswith("["):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).version == 6
+    except ValueError:
+        return False
 
 
 def _covers(exception: str, host: str, port: int) -> bool:

@@ -1,6 +1,7 @@
 """Everything that can go wrong on the way to a session, as a sentence with an address."""
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,9 +22,11 @@ from rolesanywhere_sidecar.failures import (
     Throttled,
 )
 from rolesanywhere_sidecar.identities import IdentityFiles
+from rolesanywhere_sidecar.proxies import InvalidProxy
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 from rolesanywhere_sidecar.signing import SignedRequest
 from rolesanywhere_sidecar.transport import Transport
+from rolesanywhere_sidecar.trust import InvalidCABundle
 from tests.fakes import faults
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.faults import Fault
@@ -123,7 +126,7 @@ async def failure(
 ) -> RolesAnywhereError:
     """What becomes of a request to ``url``."""
     async with a_sender(url, ca_bundle=ca_bundle, env=env, seconds=seconds) as sender:
-        with pytest.raises(ServiceFailure) as caught:
+        with pytest.raises(RolesAnywhereError) as caught:
             await sender.post(REQUEST)
     return caught.value
 
@@ -182,7 +185,9 @@ async def test_nobody_listening_is_said_with_host_and_port() -> None:
         pass
     problem = await failure(url)
     assert isinstance(problem, EndpointUnreachable)
-    assert str(problem).startswith(f"{url.removeprefix('http://')} cannot be reached: Connect")
+    assert str(problem).startswith(
+        f"{url.removeprefix('http://')} cannot be reached: Connection refused"
+    )
     assert problem.retryable
 
 
@@ -322,13 +327,33 @@ async def test_a_bad_bundle_is_told_and_heals(
         listening(OK, context) as url,
         a_sender(url, ca_bundle=str(bundle)) as sender,
     ):
-        with pytest.raises(EndpointUnreachable) as caught:
+        with pytest.raises(InvalidCABundle) as caught:
             await sender.post(REQUEST)
-        assert f"the CA bundle {bundle} {reason}" in str(caught.value)
+        assert str(caught.value) == (
+            f"the CA bundle {bundle} {reason}; check --ca-bundle (ROLESANYWHERE_CA_BUNDLE)"
+        )
         bundle.write_bytes(good.read_bytes())
         assert (await sender.post(REQUEST)).status == 200
         bundle.write_bytes(b"")  # a failed reload keeps the last good bundle
         assert (await sender.post(REQUEST)).status == 200
+
+
+async def test_a_bundle_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ca.pem")
+    async with a_sender("https://127.0.0.1:1", ca_bundle=str(tmp_path / "ca.pem")) as sender:
+        asking = asyncio.create_task(sender.post(REQUEST))
+        done, _ = await asyncio.wait([asking], timeout=5)
+        if not done:  # free the thread that waits for somebody to write
+            (tmp_path / "ca.pem").write_bytes(b"")
+        with pytest.raises(InvalidCABundle, match="cannot be read: it is not a regular file"):
+            await asking
+    assert done
+
+
+async def test_a_bundle_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(b"x" * 1_048_577)
+    problem = await failure("https://127.0.0.1:1", ca_bundle=str(tmp_path / "ca.pem"))
+    assert "ca.pem cannot be read: it is larger than 1048576 bytes" in str(problem)
 
 
 # Proxies
@@ -357,14 +382,17 @@ async def test_a_proxy_that_is_down_is_told_from_the_endpoint() -> None:
     async with listening(silence) as url:
         pass
     problem = await failure("https://aws.invalid", env={"https_proxy": url})
-    assert "through the proxy 127.0.0.1:" in str(problem)
+    assert f"through the proxy {url.removeprefix('http://')}: Connection refused" in str(problem)
     assert isinstance(problem, EndpointUnreachable)
 
 
-async def test_a_kind_of_proxy_that_is_not_spoken_is_an_error_not_a_crash() -> None:
-    problem = await failure("https://aws.invalid", env={"all_proxy": "socks5://127.0.0.1:1"})
-    assert isinstance(problem, EndpointUnreachable)
-    assert "through the proxy 127.0.0.1:1" in str(problem)
+@pytest.mark.parametrize("value", ["socks5://127.0.0.1:1", "http://svc:S3cr/etPass@host:3128"])
+async def test_a_wrong_proxy_fails_each_session_with_its_variables_name(value: str) -> None:
+    async with a_sender("https://aws.invalid", env={"all_proxy": value}) as sender:
+        for _ in range(2):
+            with pytest.raises(InvalidProxy, match="^all_proxy is not the URL") as caught:
+                await sender.post(REQUEST)
+            assert "S3cr" not in str(caught.value) + repr(caught.value.__context__)
 
 
 async def test_loopback_is_asked_directly_whatever_the_environment_says() -> None:

@@ -6,7 +6,6 @@ Never looks at annotations: what the pod's author wants is `selection`'s to know
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
-from pathlib import PurePosixPath
 from posixpath import normpath
 
 from rolesanywhere_contract.names import (
@@ -151,10 +150,10 @@ def _is_within(path: str, directory: str) -> bool:
 
     One above it does not: what is mounted deeper is mounted later.
     """
-    return _resolved(path).is_relative_to(_resolved(directory))
+    return f"{_resolved(path)}/".startswith(f"{_resolved(directory)}/")
 
 
-def _resolved(path: str) -> PurePosixPath:
+def _resolved(path: str) -> str:
     """Where a mount ends up: a relative one at the root, and /var/run is a link to /run."""
-    whole = PurePosixPath(normpath("/" + path.lstrip("/")))
-    return "/run" / whole.relative_to("/var/run") if whole.is_relative_to("/var/run") else whole
+    whole = normpath("/" + path.lstrip("/"))
+    return whole.removeprefix("/var") if f"{whole}/".startswith("/var/run/") else whole

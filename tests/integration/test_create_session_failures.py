@@ -1,7 +1,6 @@
 """Everything that can go wrong on the way to a session, as a sentence with an address."""
 
 import asyncio
-import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -185,9 +184,8 @@ async def test_nobody_listening_is_said_with_host_and_port() -> None:
         pass
     problem = await failure(url)
     assert isinstance(problem, EndpointUnreachable)
-    assert str(problem).startswith(
-        f"{url.removeprefix('http://')} cannot be reached: Connection refused"
-    )
+    address = url.removeprefix("http://")
+    assert str(problem).startswith(f"{address} cannot be reached: Connection refused;")
     assert problem.retryable
 
 
@@ -313,7 +311,10 @@ async def test_plain_http_where_tls_is_expected_is_said_to_be_so() -> None:
         (None, "cannot be read: No such file or directory"),
         (b"", "is not a PEM file of certificates"),
         (b"\xff\xfe", "is not a PEM file of certificates"),
-        (b"-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----", "is not a PEM file of"),
+        (
+            b"-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----",
+            "is not a PEM file of certificates",
+        ),
     ],
 )
 async def test_a_bad_bundle_is_told_and_heals(
@@ -336,24 +337,6 @@ async def test_a_bad_bundle_is_told_and_heals(
         assert (await sender.post(REQUEST)).status == 200
         bundle.write_bytes(b"")  # a failed reload keeps the last good bundle
         assert (await sender.post(REQUEST)).status == 200
-
-
-async def test_a_bundle_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "ca.pem")
-    async with a_sender("https://127.0.0.1:1", ca_bundle=str(tmp_path / "ca.pem")) as sender:
-        asking = asyncio.create_task(sender.post(REQUEST))
-        done, _ = await asyncio.wait([asking], timeout=5)
-        if not done:  # free the thread that waits for somebody to write
-            (tmp_path / "ca.pem").write_bytes(b"")
-        with pytest.raises(InvalidCABundle, match="cannot be read: it is not a regular file"):
-            await asking
-    assert done
-
-
-async def test_a_bundle_without_end_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_bytes(b"x" * 1_048_577)
-    problem = await failure("https://127.0.0.1:1", ca_bundle=str(tmp_path / "ca.pem"))
-    assert "ca.pem cannot be read: it is larger than 1048576 bytes" in str(problem)
 
 
 # Proxies
@@ -390,7 +373,7 @@ async def test_a_proxy_that_is_down_is_told_from_the_endpoint() -> None:
 async def test_a_wrong_proxy_fails_each_session_with_its_variables_name(value: str) -> None:
     async with a_sender("https://aws.invalid", env={"all_proxy": value}) as sender:
         for _ in range(2):
-            with pytest.raises(InvalidProxy, match="^all_proxy is not the URL") as caught:
+            with pytest.raises(InvalidProxy, match=r"^all_proxy is not the URL") as caught:
                 await sender.post(REQUEST)
             assert "S3cr" not in str(caught.value) + repr(caught.value.__context__)
 

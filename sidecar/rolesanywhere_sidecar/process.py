@@ -27,15 +27,36 @@ PROGRAM: Final = "rolesanywhere-sidecar"
 PAUSES: Final = (1.0, 3.0)
 
 
+# What a shell calls a program that SIGINT ended.
+INTERRUPTED: Final = 130
+
+
+class OutputClosed(RolesAnywhereError):
+    """Standard output takes no credentials."""
+
+    code = "OutputClosed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the credentials cannot be written to standard output: {reason}")
+
+
 def main(settings: Settings) -> int:
-    """Print a session; the exit code is 0, or 1 when there is none."""
+    """Print a session; the exit code is 0, 1 when there is none, or 130 when interrupted."""
     _warn_in_sentences()
     try:
-        credentials = asyncio.run(_fetch(settings))
+        if sys.stdout is None:
+            raise OutputClosed("it is closed")
+        _write(document(asyncio.run(_fetch(settings))))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except RolesAnywhereError as problem:
-        print(f"{PROGRAM}: {problem.code}: {problem}", file=sys.stderr)
+        _tell(f"{problem.code}: {problem}")
         return 1
-    print(document(credentials))
+    except Exception as bug:
+        # Its text and its traceback may hold anything, and here nothing redacts.
+        kind = type(bug).__name__
+        _tell(f"{RolesAnywhereError.code}: an unforeseen {kind}; this is a bug: please report it")
+        return 1
     return 0
 
 
@@ -72,6 +93,22 @@ async def session_from(
                 raise
         await pause(seconds * (1 + draw()) / 2)
     return await source.create_session()
+
+
+def _write(line: str) -> None:
+    """Raises `OutputClosed`."""
+    try:
+        # Not print: what sys.stdout fails to flush, the interpreter tries again as it ends.
+        with os.fdopen(sys.stdout.fileno(), "w", closefd=False) as output:
+            output.write(f"{line}\n")
+    except OSError as problem:
+        raise OutputClosed(problem.strerror or type(problem).__name__) from None
+
+
+def _tell(sentence: str) -> None:
+    # Without a standard error print would take standard output.
+    if sys.stderr is not None:
+        print(f"{PROGRAM}: {sentence}", file=sys.stderr)
 
 
 class _Sentence(logging.Formatter):

@@ -1,6 +1,9 @@
 """``credential-process`` as AWS SDKs start it: a process, its output, its exit code."""
 
+import asyncio
 import os
+import shlex
+import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -31,18 +34,21 @@ def files_of(identity: Identity, folder: Path) -> list[str]:
     return ["--certificate", f"{folder}/tls.crt", "--private-key", f"{folder}/tls.key"]
 
 
+def environment(aws: FakeAWS) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "ROLESANYWHERE_TRUST_ANCHOR_ARN": TRUST_ANCHOR_ARN,
+        "ROLESANYWHERE_PROFILE_ARN": PROFILE_ARN,
+        "ROLESANYWHERE_ROLE_ARN": ROLE_ARN,
+        "ROLESANYWHERE_ENDPOINT": aws.rolesanywhere_url,
+    }
+
+
 async def run(aws: FakeAWS, *flags: str, **env: str) -> Outcome:
     """One run that is told of the service by its environment."""
     return await finished(
         sys.executable, "-m", "rolesanywhere_sidecar", "credential-process", *flags,
-        env={
-            "PATH": os.environ.get("PATH", ""),
-            "ROLESANYWHERE_TRUST_ANCHOR_ARN": TRUST_ANCHOR_ARN,
-            "ROLESANYWHERE_PROFILE_ARN": PROFILE_ARN,
-            "ROLESANYWHERE_ROLE_ARN": ROLE_ARN,
-            "ROLESANYWHERE_ENDPOINT": aws.rolesanywhere_url,
-            **env,
-        },
+        env={**environment(aws), **env},
     )  # fmt: skip
 
 
@@ -119,6 +125,76 @@ async def test_wrong_settings_are_all_named_and_exit_2(aws: FakeAWS) -> None:
     for name in ("--session-duration: '1'", "ROLESANYWHERE_ROLE_ARN: 'oops'",
                  "--certificate (or ROLESANYWHERE_CERTIFICATE): is not set"):  # fmt: skip
         assert name in outcome.errors
+
+
+async def test_a_wrong_proxy_is_one_sentence_without_its_value(
+    aws: FakeAWS, tmp_path: Path
+) -> None:
+    outcome = await run(
+        aws,
+        *files_of(ROOT.leaf(at=utc_now()), tmp_path),
+        ROLESANYWHERE_ENDPOINT="https://rolesanywhere.nowhere.invalid",
+        https_proxy="http://svc:S3cr/etPass@host:3128",
+    )
+    assert (outcome.status, outcome.output) == (1, "")
+    [line] = outcome.errors.splitlines()
+    assert line.startswith("rolesanywhere-sidecar: InvalidProxy: https_proxy is not the URL of")
+    assert "S3cr" not in line
+
+
+async def through_a_shell(aws: FakeAWS, folder: Path, redirection: str) -> Outcome:
+    """A run whose exit code comes last on standard error, with its output ``redirection``."""
+    command = [sys.executable, "-m", "rolesanywhere_sidecar", "credential-process"]
+    command += files_of(ROOT.leaf(at=utc_now()), folder)
+    return await finished(
+        "sh", "-c", f"{{ {shlex.join(command)}; echo $? >&2; }} {redirection}",
+        env=environment(aws),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [
+        ("| true", "Broken pipe"),
+        (">/dev/full", "No space left on device"),
+        (">&-", "it is closed"),
+    ],
+)
+async def test_credentials_that_nobody_can_read_are_one_sentence_and_exit_1(
+    aws: FakeAWS, tmp_path: Path, redirection: str, reason: str
+) -> None:
+    outcome = await through_a_shell(aws, tmp_path, redirection)
+    sentence = f"the credentials cannot be written to standard output: {reason}"
+    assert outcome.errors.splitlines() == [f"rolesanywhere-sidecar: OutputClosed: {sentence}", "1"]
+
+
+async def test_a_closed_standard_error_never_puts_a_sentence_on_standard_output(
+    aws: FakeAWS, tmp_path: Path
+) -> None:
+    aws.faults.next(faults.garbage(403, b'{"code": "AccessDeniedException"}'))
+    outcome = await through_a_shell(aws, tmp_path, "2>&-")
+    assert outcome.output == ""
+    assert len(aws.requests) == 1
+
+
+async def test_an_interrupt_ends_it_without_a_traceback(aws: FakeAWS, tmp_path: Path) -> None:
+    aws.faults.next(faults.Delay(30))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "rolesanywhere_sidecar", "credential-process",
+        *files_of(ROOT.leaf(at=utc_now()), tmp_path),
+        env=environment(aws), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(20):
+            while not aws.requests:  # noqa: ASYNC110 - the service tells nobody of a request
+                await asyncio.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, said) == (130, (b"", b""))
 
 
 BOTO3 = """

@@ -1,16 +1,20 @@
 """What ``credential-process`` prints, and how often it asks."""
 
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar import process
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.failures import AccessDenied, ServiceUnavailable
 from rolesanywhere_sidecar.process import document, session_from
+from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 
 NOW = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 GOOD = Credentials(
@@ -20,6 +24,14 @@ GOOD = Credentials(
     issued=NOW,
     expires=NOW + timedelta(hours=1),
     account_id="111122223333",
+)
+SETTINGS = Settings.from_env(
+    {
+        "ROLESANYWHERE_TRUST_ANCHOR_ARN": TRUST_ANCHOR_ARN,
+        "ROLESANYWHERE_PROFILE_ARN": PROFILE_ARN,
+        "ROLESANYWHERE_ROLE_ARN": ROLE_ARN,
+        "ROLESANYWHERE_CERTIFICATE": "tls.crt",
+    }
 )
 DOWN = ServiceUnavailable("down")
 
@@ -63,6 +75,30 @@ def test_the_expiration_is_in_utc_and_whole_seconds() -> None:
     east = timezone(timedelta(hours=9))
     odd = replace(GOOD, expires=datetime(2026, 3, 14, 19, 26, 53, 999, tzinfo=east))
     assert json.loads(document(odd))["Expiration"] == "2026-03-14T10:26:53Z"
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_left_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_what_nobody_foresaw_is_one_sentence_with_its_kind_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def crash(_: Settings) -> Credentials:
+        raise LookupError("hunter2")
+
+    monkeypatch.setattr(process, "_fetch", crash)
+    assert process.main(SETTINGS) == 1
+    assert capsys.readouterr() == (
+        "",
+        "rolesanywhere-sidecar: Internal: an unforeseen LookupError; this is a bug: please report"
+        " it\n",
+    )
 
 
 async def test_a_session_at_once_costs_one_request_and_no_pause() -> None:

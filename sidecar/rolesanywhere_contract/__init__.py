@@ -5,6 +5,7 @@
 ``arns``         trust anchor, profile and role ARNs, parsed once; service endpoints
 ``environment``  how a program's settings are read, and every mistake told at once
 ``settings``     the sidecar's settings and their round trip through the environment
+``hosts``        which host of a URL is one, and which is this machine
 ``logs``         JSON lines, the same from every program
 ``errors``       the root of every error that we raise
 ===============  ====================================================================

@@ -4,7 +4,6 @@ The webhook writes them with `Settings.to_env`, the sidecar reads them with `Set
 one description serves both. Never reads the environment itself, never opens a file.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -24,6 +23,7 @@ from rolesanywhere_contract.environment import (
     log_level,
     whole_number,
 )
+from rolesanywhere_contract.hosts import is_host, is_loopback
 from rolesanywhere_contract.names import CREDENTIALS_PORT, ENVIRONMENT_PREFIX, PROBE_PORT
 
 # CreateSession accepts these, in seconds (IAM Roles Anywhere API reference, CreateSession).
@@ -62,24 +62,17 @@ def _session_name(given: str) -> str:
     return given
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _endpoint(given: str) -> str:
     # The signature covers the path /sessions alone, so a path prefix could never verify.
     shape = re.fullmatch(
         r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?/?", given
     )
-    if shape is None:
+    if shape is None or not is_host(shape[2]):
         raise ValueError(f"{given!r} is not a service URL, expected https://<host>[:<port>]")
     scheme, host, port = shape.groups()
     if port is not None and int(port) not in PORTS:
         raise ValueError(f"{given!r} has port {port}, expected {PORTS[0]} to {PORTS[-1]}")
-    if scheme == "http" and not _is_loopback(host.strip("[]")):
+    if scheme == "http" and not is_loopback(host.strip("[]")):
         raise ValueError(f"{given!r} would carry credentials in the clear, expected https://")
     return given.rstrip("/")
 

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.hosts import is_host, is_loopback
 
 # RFC 3986, section 3.2; what is not allowed in user and password would end the authority early.
 _PROXY: Final = re.compile(
@@ -47,7 +48,7 @@ def proxy_for(url: str, env: Mapping[str, str]) -> Proxy | None:
     target = urlsplit(url)
     host = target.hostname or ""
     variable = _variable(f"{target.scheme}_proxy", env) or _variable("all_proxy", env)
-    if variable is None or _is_loopback(host):
+    if variable is None or is_loopback(host):
         return None
     exceptions = env.get(_variable("no_proxy", env) or "", "").replace(",", " ").split()
     if any(_covers(exception, host, target.port or 443) for exception in exceptions):
@@ -62,7 +63,7 @@ def _variable(name: str, env: Mapping[str, str]) -> str | None:
 
 def _proxy(value: str, *, variable: str) -> Proxy:
     shape = _PROXY.fullmatch(value)
-    if shape is None or not _is_host(shape["host"]) or not 0 < _port(shape) < 65_536:
+    if shape is None or not is_host(shape["host"]) or not 0 < _port(shape) < 65_536:
         raise InvalidProxy(
             f"{variable} is not the URL of an HTTP proxy, expected"
             " http://[user:password@]host[:port]",
@@ -79,15 +80,6 @@ def _port(shape: re.Match[str]) -> int:
     return int(shape["port"] or _DEFAULT_PORTS[(shape["scheme"] or "http").lower()])
 
 
-def _is_host(host: str) -> bool:
-    if not host.startswith("["):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).version == 6
-    except ValueError:
-        return False
-
-
 def _covers(exception: str, host: str, port: int) -> bool:
     """``*``, a domain with all below it, an address or a network; each but the last with a port."""
     if exception == "*":
@@ -99,10 +91,3 @@ def _covers(exception: str, host: str, port: int) -> bool:
         domain = name.removeprefix("*").removeprefix(".")
         right_port = its_port in ("", str(port))
         return bool(domain) and right_port and (host == domain or host.endswith(f".{domain}"))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -30,7 +30,9 @@ some_settings = st.builds(
     profile_arn=st.just(ProfileArn.parse(PROFILE)),
     role_arn=st.just(RoleArn.parse(ROLE)),
     region=st.sampled_from([None, "eu-central-1"]),
-    endpoint=st.sampled_from([None, "https://vpce-1.example.com", "http://127.0.0.1:8443"]),
+    endpoint=st.sampled_from(
+        [None, "https://vpce-1.example.com", "http://127.0.0.1:8443", "http://[::1]:80"]
+    ),
     ca_bundle=paths,
     duration_seconds=st.integers(900, 43_200),
     role_session_name=st.none() | st.from_regex(r"[A-Za-z0-9_=,.@-]{2,80}", fullmatch=True),
@@ -104,6 +106,7 @@ def test_a_mistake_is_named_as_the_user_wrote_the_setting() -> None:
         ("ENDPOINT", "https://example.com/prefix", "expected https://<host>[:<port>]"),
         ("ENDPOINT", "https://user@example.com", "expected https://<host>[:<port>]"),
         ("ENDPOINT", "rolesanywhere.example.com", "expected https://<host>[:<port>]"),
+        ("ENDPOINT", "https://[::::]", "expected https://<host>[:<port>]"),
         ("ENDPOINT", "https://example.com:99999", "has port 99999, expected 1 to 65535"),
         ("ENDPOINT", "https://example.com:port", "expected https://<host>[:<port>]"),
         ("ROLE_SESSION_NAME", "a b", "not a role session name"),

@@ -96,7 +96,7 @@ def _build(
 ) -> None:
     go = shutil.which("go")
     if go is None:
-        raise ToolMissing(f"go is not installed: {binary.name} is built from {package}; install Go")
+        raise ToolMissing(f"go is not installed, and {package} is built with it; install Go 1.26")
     print(f"building {package} {_required_version(source, package)} (once)", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
         fresh = Path(scratch) / binary.name

@@ -90,7 +90,7 @@ def test_a_command_is_called_after_its_module_not_its_major_version(bench: Path)
 
 def test_without_go_there_is_no_tool(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(bench))
-    with pytest.raises(ToolMissing, match=r"go is not installed: hammer is built from .*"):
+    with pytest.raises(ToolMissing, match=r"go is not installed, and .*hammer is built with it"):
         gotools.build("ours", PACKAGE)
 
 

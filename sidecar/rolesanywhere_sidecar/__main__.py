@@ -10,6 +10,7 @@ import sys
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_sidecar import commandline
+from rolesanywhere_sidecar.version import PROGRAM
 
 
 def main() -> int:
@@ -18,7 +19,7 @@ def main() -> int:
         command, settings = commandline.parse(sys.argv[1:], os.environ)
     except InvalidSettings as wrong:
         for mistake in wrong.mistakes:
-            print(f"rolesanywhere-sidecar: {mistake}", file=sys.stderr)
+            print(f"{PROGRAM}: {mistake}", file=sys.stderr)
         return 2
     if command == "credential-process":
         from rolesanywhere_sidecar import process

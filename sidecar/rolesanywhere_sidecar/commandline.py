@@ -12,9 +12,7 @@ from typing import Any, Final, NoReturn
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.settings import Settings, about, variable
-from rolesanywhere_sidecar.version import VERSION
-
-PROGRAM: Final = "rolesanywhere-sidecar"
+from rolesanywhere_sidecar.version import PROGRAM, VERSION
 
 COMMANDS: Final[Mapping[str, str]] = {
     "serve": "keep a session fresh, and serve it to AWS SDKs on this machine's loopback",

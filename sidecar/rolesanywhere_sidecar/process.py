@@ -20,12 +20,10 @@ from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
 from rolesanywhere_sidecar.identities import IdentityFiles
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
-
-PROGRAM: Final = "rolesanywhere-sidecar"
+from rolesanywhere_sidecar.version import PROGRAM
 
 # Before the second and the third attempt, in seconds, before jitter: an SDK waits for us.
 PAUSES: Final = (1.0, 3.0)
-
 
 # What a shell calls a program that SIGINT ended.
 INTERRUPTED: Final = 130

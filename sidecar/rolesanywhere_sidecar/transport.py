@@ -20,7 +20,7 @@ from rolesanywhere_sidecar.proxies import Proxy, proxy_for
 from rolesanywhere_sidecar.sessions import Reply
 from rolesanywhere_sidecar.signing import SignedRequest
 from rolesanywhere_sidecar.trust import Trust
-from rolesanywhere_sidecar.version import VERSION
+from rolesanywhere_sidecar.version import PROGRAM, VERSION
 
 CONNECT_SECONDS: Final = 5.0
 TOTAL_SECONDS: Final = 15.0
@@ -29,7 +29,7 @@ TOTAL_SECONDS: Final = 15.0
 LARGEST_REPLY_BYTES: Final = 256 * 1024
 
 _UNSIGNED: Final = {
-    "user-agent": f"rolesanywhere-sidecar/{VERSION}",
+    "user-agent": f"{PROGRAM}/{VERSION}",
     "accept": "application/json",
     "accept-encoding": "identity",
 }

@@ -1,5 +1,6 @@
-"""Which release this is; images carry the code without the package's metadata."""
+"""Which program and release this is; images carry the code without the package's metadata."""
 
 from typing import Final
 
+PROGRAM: Final = "rolesanywhere-sidecar"
 VERSION: Final = "0.1.0"

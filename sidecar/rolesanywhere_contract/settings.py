@@ -7,6 +7,7 @@ one description serves both. Never reads the environment itself, never opens a f
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from rolesanywhere_contract import environment
@@ -21,6 +22,7 @@ from rolesanywhere_contract.environment import (
     InvalidSettings,
     described,
     log_level,
+    text,
     whole_number,
 )
 from rolesanywhere_contract.hosts import is_host, is_loopback
@@ -29,6 +31,8 @@ from rolesanywhere_contract.names import CREDENTIALS_PORT, ENVIRONMENT_PREFIX, P
 # CreateSession accepts these, in seconds (IAM Roles Anywhere API reference, CreateSession).
 DURATION_SECONDS: Final = range(900, 43_201)
 PORTS: Final = range(1, 65_536)
+# What an IPv4 packet's time to live can be (RFC 791, section 3.1).
+HOP_LIMITS: Final = range(1, 256)
 PKCS11_SCHEME: Final = "pkcs11:"
 
 # PATH_MAX of Linux, with its terminating null.
@@ -40,6 +44,7 @@ _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,}", re.ASCII)
 
 _duration = whole_number("a session's length in seconds", DURATION_SECONDS)
 _port = whole_number("a port", PORTS)
+_hop_limit = whole_number("a hop limit", HOP_LIMITS)
 
 
 def _flag(given: str) -> bool:
@@ -86,7 +91,21 @@ def _path(given: str) -> str:
     return given
 
 
+def _moment(given: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(given)
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{given!r} is not a time with its zone such as '2026-01-31T12:00:00Z'"
+        ) from None
+
+
 def _show(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -131,6 +150,25 @@ class Settings:
             _path, "PEM file with the private key (default: the certificate's file)"
         ),
     )
+    private_key_password_file: str | None = field(
+        default=None,
+        metadata=described(_path, "file with the password of the private key, or of the PKCS#12"),
+    )
+    private_key_password: str | None = field(
+        default=None,
+        repr=False,
+        metadata=described(text, "that password itself; its file, if set too, wins"),
+    )
+    cert_selector: str | None = field(
+        default=None,
+        metadata=described(
+            text, "which certificate, of several: Key=x509Subject,Value=… or file://<path>"
+        ),
+    )
+    use_latest_expiring_certificate: bool = field(
+        default=False,
+        metadata=described(_flag, "whether the latest to expire wins among several certificates"),
+    )
     intermediates: str | None = field(
         default=None, metadata=described(_path, "PEM file with intermediate certificates")
     )
@@ -140,6 +178,16 @@ class Settings:
     pin_file: str | None = field(
         default=None,
         metadata=described(_path, "file with the token's user PIN, where the key is a pkcs11: URI"),
+    )
+    session_file: str | None = field(
+        default=None,
+        metadata=described(_path, "where a session is kept for the next process that asks"),
+    )
+    start_after: datetime | None = field(
+        default=None,
+        metadata=described(
+            _moment, "time before which serve leaves AWS alone, its turn in a fleet"
+        ),
     )
     token_file: str | None = field(
         default=None,
@@ -151,6 +199,9 @@ class Settings:
     probe_port: int = field(
         default=PROBE_PORT,
         metadata=described(_port, "port for /livez and /readyz, on every address"),
+    )
+    hop_limit: int = field(
+        default=64, metadata=described(_hop_limit, "time to live of what the loopback port sends")
     )
     imds: bool = field(default=True, metadata=described(_flag, "whether serve also speaks IMDSv2"))
     log_level: str = field(

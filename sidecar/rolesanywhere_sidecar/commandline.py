@@ -23,20 +23,19 @@ COMMANDS: Final[Mapping[str, str]] = {
 ALIASES: Final[Mapping[str, str]] = {
     "duration_seconds": "--session-duration",
     "pkcs11_module": "--pkcs11-lib",
+    "private_key_password": "--pkcs8-password",
 }
 
-SERVE_ONLY: Final = frozenset({"token_file", "port", "probe_port", "imds", "log_level"})
+SERVE_ONLY: Final = frozenset(
+    {"start_after", "token_file", "port", "probe_port", "hop_limit", "imds", "log_level"}
+)
 
 # aws_signing_helper's flags that have no place here, and what does their work.
 ELSEWHERE: Final[Mapping[str, str]] = {
     "--no-verify-ssl": "TLS is always verified; name your authority with --ca-bundle",
     "--with-proxy": "leave it out: https_proxy and no_proxy are always honoured",
     "--debug": "leave it out: serve says more with --log-level debug",
-    "--hop-limit": "leave it out: only this machine's loopback is served",
-    "--cert-selector": "there is no operating system store here; name a file with --certificate",
     "--system-store-name": "there is no operating system store here; name a file",
-    "--use-latest-expiring-certificate": "there is no operating system store here; name a file",
-    "--pkcs8-password": "encrypted keys are not read; decrypt the key and protect its file",
     "--reuse-pin": "the PIN is read from --pin-file whenever the token asks",
     "--tpm-key-password": "keys in a TPM are not in this version yet; give a PEM file",
     "--no-tpm-key-password": "keys in a TPM are not in this version yet; give a PEM file",
@@ -49,6 +48,11 @@ _METAVARS: Final[Mapping[str, str]] = {
     "role_session_name": "NAME",
     "port": "PORT",
     "probe_port": "PORT",
+    "hop_limit": "HOPS",
+    "private_key_password": "PASSWORD",
+    "cert_selector": "SELECTOR",
+    "use_latest_expiring_certificate": "{true,false}",
+    "start_after": "TIME",
     "imds": "{true,false}",
     "log_level": "LEVEL",
 }

@@ -1,6 +1,7 @@
 """The sidecar's settings survive the environment, and complain once about everything."""
 
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -39,6 +40,13 @@ some_settings = st.builds(
     certificate=st.from_regex(r"[ -~]{1,30}", fullmatch=True),
     private_key=paths,
     intermediates=paths,
+    session_file=paths,
+    start_after=st.none()
+    | st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bounds are naive, values are not
+    hop_limit=st.integers(1, 255),
+    private_key_password_file=paths,
+    cert_selector=st.none() | st.just("Key=x509Serial,Value=0A"),
+    use_latest_expiring_certificate=st.booleans(),
     token_file=paths,
     port=st.integers(1, 32_000),
     probe_port=st.integers(32_001, 65_535),

@@ -34,6 +34,13 @@ VALUES = {
     "intermediates": "/chain.pem",
     "pkcs11_module": "/module.so",
     "pin_file": "/pin",
+    "private_key_password_file": "/password",
+    "private_key_password": "open sesame",
+    "cert_selector": "Key=x509Serial,Value=0A",
+    "use_latest_expiring_certificate": "true",
+    "session_file": "/session",
+    "start_after": "2026-11-21T12:00:00Z",
+    "hop_limit": "1",
     "token_file": "/token",
     "port": "1234",
     "probe_port": "1235",
@@ -159,7 +166,9 @@ def test_a_flag_of_awss_helper_without_a_place_here_is_answered(name: str) -> No
     assert mistake == f"{name}: {commandline.ELSEWHERE[name]}"
 
 
-@pytest.mark.parametrize("argv", [["--pkcs8-password", "hunter2"], ["--pkcs8-password=hunter2"]])
+@pytest.mark.parametrize(
+    "argv", [["--tpm-key-password", "hunter2"], ["--tpm-key-password=hunter2"]]
+)
 def test_what_may_be_a_secret_is_not_repeated(argv: list[str]) -> None:
     [mistake] = mistakes(["credential-process", *argv])
     assert "hunter2" not in mistake

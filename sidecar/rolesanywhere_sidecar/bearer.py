@@ -5,7 +5,6 @@ token is never logged and never part of an error.
 """
 
 import hmac
-import os
 import re
 import secrets
 import stat
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar import files
 
 # 32 random bytes, base64url: no character that a header or a shell would mind.
 _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
@@ -79,29 +79,11 @@ def mode_beside(folder_mode: int) -> int:
 
 def _read(path: Path) -> str | None:
     """The token in ``path``, unless there is none, or one that somebody else may have planted."""
-    try:
-        # Neither a link that leads elsewhere nor a pipe that makes us wait.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            return None
-        # A newline would break most SDKs: such a file is not ours, and is replaced.
-        content = file.read(64)
-    return content.decode() if _WELL_FORMED.fullmatch(content) else None
+    # A newline would break most SDKs: such a file is not ours, and is replaced.
+    content = files.read_own(path, most=64)
+    return content.decode() if content and _WELL_FORMED.fullmatch(content) else None
 
 
 def _write(path: Path, token: BearerToken) -> None:
-    """Put ``token`` at ``path`` whole or not at all, readable from the first moment on."""
     mode = mode_beside(path.parent.stat().st_mode)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(fresh, flags, 0o600), "w") as file:
-            file.write(token.reveal())
-            os.fchmod(file.fileno(), mode)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    files.write_private(path, token.reveal().encode(), mode=mode)

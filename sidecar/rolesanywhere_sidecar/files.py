@@ -1,8 +1,10 @@
-"""Files that somebody else named, read whole without trusting the name.
+"""Files that somebody else named, read whole without trusting the name; and files of our own.
 
 Never waits: a pipe is refused, not read. Knows nothing of what is in a file.
 """
 
+import os
+import secrets
 import stat
 from pathlib import Path
 from typing import Final
@@ -21,3 +23,39 @@ def read_regular(path: Path) -> bytes:
     if len(content) > LARGEST_FILE_BYTES:
         raise OSError(0, f"it is larger than {LARGEST_FILE_BYTES} bytes")
     return content
+
+
+def read_own(path: Path, *, most: int) -> bytes | None:
+    """The first ``most`` bytes of a file that we wrote; None for one somebody may have planted.
+
+    Ours is a regular file of our user that nobody else may write. Never raises.
+    """
+    try:
+        # Neither a link that leads elsewhere nor a pipe that makes us wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(most) if is_own(os.fstat(descriptor)) else None
+    except (OSError, ValueError):  # a null in the name is a ValueError
+        return None
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Whether this is a regular file of our user, which nobody else may write."""
+    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not others_write
+
+
+def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put ``content`` at ``path`` whole or not at all, with ``mode`` from the first moment on.
+
+    A link at ``path`` is replaced, not followed. Raises OSError.
+    """
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(fresh, flags, 0o600), "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -16,12 +16,17 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 class InvalidSettings(RolesAnywhereError):
-    """One or more settings are wrong; ``mistakes`` has a sentence for each."""
+    """One or more settings are wrong; ``mistakes`` has a sentence for each.
+
+    ``values`` are those that could be read all the same, by field name, for who wants to look
+    further. They are no part of any text: one may be a password.
+    """
 
     code = "InvalidSettings"
 
-    def __init__(self, mistakes: Iterable[str]) -> None:
+    def __init__(self, mistakes: Iterable[str], *, values: Mapping[str, Any] | None = None) -> None:
         self.mistakes = tuple(mistakes)
+        self.values: Mapping[str, Any] = values or {}
         super().__init__("; ".join(self.mistakes))
 
 

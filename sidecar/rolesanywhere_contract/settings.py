@@ -223,7 +223,7 @@ class Settings:
         )
         mistakes += _disagreements(values, called)
         if mistakes:
-            raise InvalidSettings(mistakes)
+            raise InvalidSettings(mistakes, values=values)
         return cls(**values)
 
     def to_env(self) -> dict[str, str]:

@@ -160,3 +160,12 @@ def test_every_setting_says_what_it_is_for() -> None:
     for setting in fields(Settings):
         assert about(setting.name)
         assert variable(setting.name) == f"ROLESANYWHERE_{setting.name.upper()}"
+
+
+def test_what_is_right_beside_a_mistake_is_kept_but_never_shown() -> None:
+    wrong = {"ROLESANYWHERE_ROLE_ARN": "oops", "ROLESANYWHERE_PRIVATE_KEY_PASSWORD": "hunter2"}
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_env(SMALLEST | wrong)
+    assert caught.value.values["certificate"] == "/identity/tls.crt"
+    assert "role_arn" not in caught.value.values
+    assert "hunter2" not in f"{caught.value} {caught.value!r}"

@@ -76,7 +76,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
         container=ContainerEndpoint(
             token=token, current=broker.current, problem=lambda: broker.last_problem
         ),
-        imds=_imds(broker, role=settings.role_arn.name, clock=clock) if settings.imds else None,
+        imds=_imds(broker, settings, clock=clock) if settings.imds else None,
     )
     probes = Probes(
         current=broker.current,
@@ -116,9 +116,13 @@ def _token(settings: Settings, redaction: Redaction) -> BearerToken | None:
     return token
 
 
-def _imds(broker: Broker, *, role: str, clock: Clock) -> Imds:
-    tokens = SessionTokens(key=secrets.token_bytes(32), monotonic=clock.monotonic)
-    return Imds(role=role, tokens=tokens, current=broker.current)
+def _imds(broker: Broker, settings: Settings, *, clock: Clock) -> Imds:
+    return Imds(
+        role=settings.role_arn,
+        region=settings.signing_region,
+        tokens=SessionTokens(key=secrets.token_bytes(32), monotonic=clock.monotonic),
+        current=broker.current,
+    )
 
 
 def _identity_problem(service: RolesAnywhere, watcher: RotationWatcher) -> Problem | None:

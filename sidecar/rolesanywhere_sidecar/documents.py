@@ -3,9 +3,28 @@
 The same fields serve the container endpoint and IMDS. Never decides whether to serve them.
 """
 
+import json
 from datetime import datetime
 
 from rolesanywhere_sidecar.credentials import Credentials
+
+
+class CredentialsJson:
+    """Writes the document once for each session, however often it is asked for."""
+
+    __slots__ = ("_credentials", "_written")
+
+    def __init__(self) -> None:
+        self._credentials: Credentials | None = None
+        self._written = ""
+
+    def of(self, credentials: Credentials) -> str:
+        """The document of ``credentials``."""
+        # By identity: comparing secrets at each request would cost more than it saves.
+        if credentials is not self._credentials:
+            self._written = json.dumps(credentials_document(credentials))
+            self._credentials = credentials
+        return self._written
 
 
 def credentials_document(credentials: Credentials) -> dict[str, str]:

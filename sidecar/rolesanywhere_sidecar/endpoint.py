@@ -10,8 +10,8 @@ from http import HTTPStatus
 from rolesanywhere_sidecar.bearer import BearerToken
 from rolesanywhere_sidecar.broker import Problem
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.documents import credentials_document
-from rolesanywhere_sidecar.exchange import READING, Ask, Reply, error_reply, json_reply, not_allowed
+from rolesanywhere_sidecar.documents import CredentialsJson
+from rolesanywhere_sidecar.exchange import JSON, READING, Ask, Reply, error_reply, not_allowed
 
 
 class ContainerEndpoint:
@@ -27,6 +27,7 @@ class ContainerEndpoint:
         self._token = token
         self._current = current
         self._problem = problem
+        self._json = CredentialsJson()
 
     def answer(self, ask: Ask) -> Reply:
         """The credentials, or why not."""
@@ -60,7 +61,7 @@ class ContainerEndpoint:
     def _credentials(self) -> Reply:
         held = self._current()
         if held is not None:
-            return json_reply(HTTPStatus.OK, credentials_document(held))
+            return Reply(HTTPStatus.OK, self._json.of(held), JSON)
         problem = self._problem()
         # 503 is what every SDK that retries at all retries.
         return error_reply(

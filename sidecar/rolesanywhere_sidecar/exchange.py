@@ -9,10 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import unquote
 
 READING: Final = ("GET", "HEAD")
+
+JSON: Final = "application/json"
+
+# A path's parts, decoded.
+Path: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Ask:
     headers: Mapping[str, str] = field(repr=False)
 
     @cached_property
-    def path(self) -> tuple[str, ...]:
+    def path(self) -> Path:
         """The path's parts, percent-decoded; queries and empty parts do not count.
 
         So a trailing slash, and the doubled ones that some clients build, make no difference.
@@ -48,7 +53,7 @@ Answer = Callable[[Ask], Reply]
 
 def json_reply(status: int, document: Mapping[str, str]) -> Reply:
     """A JSON document; every value is a string, as SDKs demand."""
-    return Reply(status, json.dumps(document), "application/json")
+    return Reply(status, json.dumps(document), JSON)
 
 
 def error_reply(status: int, *, code: str, message: str) -> Reply:
@@ -62,6 +67,6 @@ def not_allowed(*methods: str) -> Reply:
     return Reply(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(methods)})
 
 
-def path_of(text: str) -> tuple[str, ...]:
+def path_of(text: str) -> Path:
     """A path in the form of `Ask.path`."""
     return tuple(part for part in text.split("/") if part)

@@ -1,25 +1,26 @@
-"""The part of the EC2 instance metadata service that SDKs get credentials from, version 2 only.
+"""The part of the EC2 instance metadata service that SDKs ask for, version 2 only.
 
-Paths and statuses are those of the Amazon EC2 User Guide ("Use IMDSv2"); error bodies are empty,
-since AWS's C runtime takes any text for a role name. Never answers without a session token.
+Methods and statuses are those of the Amazon EC2 User Guide ("Use the Instance Metadata Service to
+access instance metadata"); error bodies are empty, since AWS's C runtime takes any text for a
+role name. Never answers without a session token.
 """
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
+from rolesanywhere_contract.arns import RoleArn
+from rolesanywhere_sidecar import metadata
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.documents import credentials_document
-from rolesanywhere_sidecar.exchange import READING, Ask, Reply, not_allowed, path_of
+from rolesanywhere_sidecar.documents import CredentialsJson
+from rolesanywhere_sidecar.exchange import READING, Ask, Path, Reply, not_allowed, path_of
 
 TOKEN_PATH: Final = path_of("/latest/api/token")
-ROLES_PATH: Final = path_of("/latest/meta-data/iam/security-credentials")
 TTL_HEADER: Final = "X-aws-ec2-metadata-token-ttl-seconds"
 TOKEN_HEADER: Final = "X-aws-ec2-metadata-token"  # noqa: S105 - the name of a header
 TTL_SECONDS: Final = range(1, 21_601)
@@ -65,14 +66,22 @@ class SessionTokens:
 
 
 class Imds:
-    """Answers below every version's root; the one role is ``role``, the name without its path."""
+    """Answers below every version's root alike: what is told here, EC2 never changed."""
 
     def __init__(
-        self, *, role: str, tokens: SessionTokens, current: Callable[[], Credentials | None]
+        self,
+        *,
+        role: RoleArn,
+        region: str,
+        tokens: SessionTokens,
+        current: Callable[[], Credentials | None],
     ) -> None:
         self._role = role
+        self._texts = metadata.texts(role=role, region=region)
+        self._document_path = (*metadata.ROLES_PATH, role.name)
         self._tokens = tokens
         self._current = current
+        self._json = CredentialsJson()
 
     @staticmethod
     def serves(ask: Ask) -> bool:
@@ -83,7 +92,7 @@ class Imds:
         """A token for PUT, and metadata for whoever brings one."""
         if ask.path == TOKEN_PATH:
             return self._token(ask)
-        if ask.method == "PUT" and ask.path[1:] == TOKEN_PATH[1:]:
+        if ask.method == "PUT" and is_token_path(ask.path):
             return Reply(HTTPStatus.FORBIDDEN)
         if ask.method not in READING:
             return not_allowed(*READING)
@@ -91,7 +100,7 @@ class Imds:
         # Exactly this makes SDKs fetch a token, and try again.
         if left == 0:
             return Reply(HTTPStatus.UNAUTHORIZED)
-        return self._metadata(ask.path, {TTL_HEADER: str(left)})
+        return self._metadata(ask.path[1:], {TTL_HEADER: str(left)})
 
     def _token(self, ask: Ask) -> Reply:
         if ask.method != "PUT":
@@ -103,15 +112,33 @@ class Imds:
             HTTPStatus.OK, self._tokens.issue(int(ttl)), headers={TTL_HEADER: str(int(ttl))}
         )
 
-    def _metadata(self, path: tuple[str, ...], headers: dict[str, str]) -> Reply:
-        if path == ROLES_PATH:
-            if self._current() is None:
-                return Reply(HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
-            return Reply(HTTPStatus.OK, self._role, headers=headers)
-        if path == (*ROLES_PATH, self._role):
-            held = self._current()
-            # AWS's C runtime aborts the whole process on any other error than 401 here.
-            if held is None:
-                return Reply(HTTPStatus.UNAUTHORIZED)
-            return Reply(HTTPStatus.OK, json.dumps(credentials_document(held)), headers=headers)
-        return Reply(HTTPStatus.NOT_FOUND, headers=headers)
+    def _metadata(self, path: Path, headers: Mapping[str, str]) -> Reply:
+        """``path`` is below a version's root."""
+        held = self._current()
+        if held is None:
+            return self._without_credentials(path, headers)
+        if path == self._document_path:
+            return Reply(HTTPStatus.OK, self._json.of(held), headers=headers)
+        if path == metadata.INFO_PATH:
+            info = metadata.iam_info(self._role, updated=held.issued)
+            return Reply(HTTPStatus.OK, info, headers=headers)
+        return self._text(path, headers)
+
+    def _without_credentials(self, path: Path, headers: Mapping[str, str]) -> Reply:
+        # AWS's C runtime aborts the whole process on any other error than 401 here.
+        if path == self._document_path:
+            return Reply(HTTPStatus.UNAUTHORIZED)
+        if path in (metadata.ROLES_PATH, metadata.INFO_PATH):
+            return Reply(HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
+        return self._text(path, headers)
+
+    def _text(self, path: Path, headers: Mapping[str, str]) -> Reply:
+        text = self._texts.get(path)
+        if text is None:
+            return Reply(HTTPStatus.NOT_FOUND, headers=headers)
+        return Reply(HTTPStatus.OK, text, headers=headers)
+
+
+def is_token_path(path: Path) -> bool:
+    """Whether ``path`` is for tokens, in any version; only the latest's takes a PUT."""
+    return path[1:] == TOKEN_PATH[1:]

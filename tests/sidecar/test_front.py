@@ -5,11 +5,13 @@ import logging
 
 import pytest
 
+from rolesanywhere_contract.arns import RoleArn
 from rolesanywhere_sidecar.bearer import BearerToken
 from rolesanywhere_sidecar.endpoint import ContainerEndpoint
 from rolesanywhere_sidecar.exchange import Reply
 from rolesanywhere_sidecar.front import FrontDoor
 from rolesanywhere_sidecar.imds import Imds, SessionTokens
+from tests.fakes.world import ROLE_ARN
 from tests.sidecar.asking import an_ask
 from tests.support.sessions import some_credentials
 
@@ -21,7 +23,8 @@ ROLE = "/latest/meta-data/iam/security-credentials/reports"
 
 def a_door(*, imds: bool = True) -> FrontDoor:
     metadata = Imds(
-        role="reports",
+        role=RoleArn.parse(ROLE_ARN),
+        region="eu-west-1",
         tokens=SessionTokens(key=b"k" * 32, monotonic=lambda: 0.0),
         current=some_credentials,
     )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rolesanywhere_contract.arns import RoleArn
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.exchange import Reply
 from rolesanywhere_sidecar.imds import Imds, SessionTokens
@@ -26,7 +27,12 @@ class Service:
         self.clock = FakeClock()
         self.held = held
         self.tokens = SessionTokens(key=b"k" * 32, monotonic=self.clock.monotonic)
-        self.imds = Imds(role=role, tokens=self.tokens, current=lambda: self.held)
+        self.imds = Imds(
+            role=RoleArn.parse(f"arn:aws:iam::111122223333:role/team/{role}"),
+            region="eu-west-1",
+            tokens=self.tokens,
+            current=lambda: self.held,
+        )
 
     def put(self, ttl: str | None = "60", target: str = TOKEN_PATH) -> Reply:
         headers = {} if ttl is None else {TTL: ttl}
@@ -159,8 +165,8 @@ def test_a_roles_name_may_be_percent_encoded(target: str) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    [f"{ROLES}/other", f"{ROLES}/reports/more", f"{ROLES}/Reports", "/latest", "/latest/meta-data",
-     "/latest/user-data", "/2021-03-23/meta-data/iam/security-credentials/reports",
+    [f"{ROLES}/other", f"{ROLES}/reports/more", f"{ROLES}/Reports", f"{ROLES}/team/reports",
+     "/latest/user-data", "/latest/api", "/latest/meta-data/ami-id", "/1.0/dynamic/fws",
      f"{ROLES}/../security-credentials/reports", f"{ROLES}%2Freports"],
 )  # fmt: skip
 def test_with_a_token_any_other_path_is_an_empty_404(target: str) -> None:

@@ -1,20 +1,29 @@
 """The program: a command line in, an exit code out.
 
 Imports a command's modules only when that command was asked for: credential-process starts anew
-for each of an SDK's refreshes.
+for each of an SDK's refreshes, and probe for each of a kubelet's.
 """
 
 import os
-import signal
 import sys
-
-from rolesanywhere_contract.environment import InvalidSettings
-from rolesanywhere_sidecar import commandline
-from rolesanywhere_sidecar.version import PROGRAM
 
 
 def main() -> int:
     """Run the command that the arguments and the environment ask for; 2 when they are wrong."""
+    if sys.argv[1:2] == ["probe"] and not {"-h", "--help"} & set(sys.argv):
+        from rolesanywhere_sidecar import probing
+
+        return probing.main(sys.argv[2:], os.environ)
+    return _main()
+
+
+def _main() -> int:
+    import signal
+
+    from rolesanywhere_contract.environment import InvalidSettings
+    from rolesanywhere_sidecar import commandline
+    from rolesanywhere_sidecar.version import PROGRAM
+
     try:
         command, settings = commandline.parse(sys.argv[1:], os.environ)
     except InvalidSettings as wrong:

@@ -7,7 +7,7 @@ import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,16 @@ class Reset:
     """The connection is reset instead of answered."""
 
 
-Fault: TypeAlias = Delay | Answer | Reset
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The honest answer up to its middle, and then a reset."""
+
+
+Fault: TypeAlias = Delay | Answer | Reset | Cut
+
+# Real enough to be dangerous: no log and no sentence may ever hold them.
+SECRET_ACCESS_KEY: Final = "faultySecretAccessKey+" + "s" * 18
+SESSION_TOKEN: Final = "faultySessionToken/" + "t" * 200
 
 
 def server_error(status: int = 503, *, as_json: bool = True) -> Answer:
@@ -41,9 +50,16 @@ def server_error(status: int = 503, *, as_json: bool = True) -> Answer:
     return _json_error(status, "InternalServerException", "Internal failure")
 
 
-def throttled(*, retry_after: int | None = None) -> Answer:
-    """A 429, with ``Retry-After`` in seconds if given."""
-    answer = _json_error(429, "ThrottlingException", "Rate exceeded")
+def refused(code: str = "AccessDeniedException", message: str = "no", status: int = 403) -> Answer:
+    """The service's own refusal."""
+    return _json_error(status, code, message)
+
+
+def throttled(
+    *, retry_after: int | None = None, code: str = "ThrottlingException", status: int = 429
+) -> Answer:
+    """Too fast, with ``Retry-After`` in seconds if given."""
+    answer = _json_error(status, code, "Rate exceeded")
     extra = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return Answer(answer.status, answer.body, {**answer.headers, **extra})
 
@@ -56,6 +72,39 @@ def garbage(status: int = 201, body: bytes = b"<html>hello</html>") -> Answer:
 def empty_set() -> Answer:
     """A success without any credentials."""
     return garbage(body=b'{"credentialSet":[],"subjectArn":"arn"}')
+
+
+def session(**changes: str | None) -> Answer:
+    """A success with a session that no judge granted; ``changes`` are to its credentials."""
+    credentials = {
+        "accessKeyId": "ASIAFAULTY0000000000",
+        "secretAccessKey": SECRET_ACCESS_KEY,
+        "sessionToken": SESSION_TOKEN,
+        "expiration": "2099-01-01T00:00:00Z",
+        **changes,
+    }
+    return _granting(credentials)
+
+
+def null_credentials() -> Answer:
+    """A success whose session has ``null`` where its credentials belong."""
+    return _granting(None)
+
+
+def truncated() -> Answer:
+    """A success that ends in the middle of its JSON, and is as long as it says."""
+    whole = session().body
+    return garbage(body=whole[: len(whole) // 2])
+
+
+def redirect(to: str = "https://elsewhere.invalid/sessions") -> Answer:
+    """Somebody would rather be asked elsewhere."""
+    return Answer(307, b"", {"Location": to})
+
+
+def _granting(credentials: Mapping[str, str | None] | None) -> Answer:
+    document = {"credentialSet": [{"credentials": credentials}], "subjectArn": "arn"}
+    return garbage(body=json.dumps(document).encode())
 
 
 def _json_error(status: int, code: str, message: str) -> Answer:

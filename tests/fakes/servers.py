@@ -11,12 +11,13 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.utils import format_datetime
 from typing import TypeAlias
 
 from aiohttp import web
 
 from tests.fakes import rolesanywhere, sts
-from tests.fakes.faults import Answer, Delay, Fault, Faults, Reset
+from tests.fakes.faults import Answer, Cut, Delay, Fault, Faults, Reset
 from tests.fakes.recorded import Recorded, Service
 from tests.fakes.sessions import Entropy, Issued, Session, mint
 from tests.fakes.wire import ServiceError, WireRequest
@@ -70,9 +71,14 @@ async def from_wire(request: web.BaseRequest) -> WireRequest:
 
 
 def rolesanywhere_handler(account: Account) -> Handler:
-    """POST /sessions, under whatever fault is switched on."""
+    """POST /sessions, under whatever fault is switched on; dated by the account's clock."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        response, fault = await judge(request)
+        response.headers.setdefault("Date", format_datetime(account.clock(), usegmt=True))
+        return await _cut(request, response) if isinstance(fault, Cut) else response
+
+    async def judge(request: web.BaseRequest) -> tuple[web.Response, Fault | None]:
         arrived = await from_wire(request)
         verdict = account.create_session(arrived)
         fault = account.faults.take()
@@ -81,14 +87,13 @@ def rolesanywhere_handler(account: Account) -> Handler:
             case Delay():
                 await asyncio.sleep(fault.seconds)
             case Answer():
-                return web.Response(
-                    status=fault.status, body=fault.body, headers=dict(fault.headers)
-                )
+                headers = dict(fault.headers)
+                return web.Response(status=fault.status, body=fault.body, headers=headers), fault
             case Reset():
-                return _reset(request)
+                return _reset(request), fault
         if isinstance(verdict, ServiceError):
-            return _json_refusal(verdict)
-        return _json(201, account.issue(verdict).document())
+            return _json_refusal(verdict), fault
+        return _json(201, account.issue(verdict).document()), fault
 
     return handle
 
@@ -138,3 +143,16 @@ def _reset(request: web.BaseRequest) -> web.Response:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
     return web.Response(status=500)  # nobody is left to read it
+
+
+async def _cut(request: web.BaseRequest, honest: web.Response) -> web.StreamResponse:
+    """The first half of ``honest``, and a reset where the second would come."""
+    body = bytes(honest.body) if isinstance(honest.body, bytes | bytearray) else b""
+    headers = {**honest.headers, "Content-Length": str(len(body))}
+    broken = web.StreamResponse(status=honest.status, headers=headers)
+    await broken.prepare(request)
+    await broken.write(body[: len(body) // 2])
+    # A reset overtakes what the client has not read yet.
+    await asyncio.sleep(0.05)
+    _reset(request)
+    return broken

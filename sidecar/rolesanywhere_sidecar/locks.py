@@ -61,7 +61,7 @@ def _open(path: Path) -> int:
 async def _taken(descriptor: int, path: Path, *, within: float) -> None:
     try:
         async with asyncio.timeout(within):
-            while not _try(descriptor):
+            while not _try(descriptor):  # noqa: ASYNC110 - another process sets no event of ours
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
         raise LockUnavailable(

@@ -62,14 +62,20 @@ class SessionFile:
 
         None for anything else, whatever it is; never raises.
         """
-        content = files.read_own(self.path, most=LARGEST_BYTES)
-        try:
-            document = json.loads(content or b"")
-            kept = _credentials(document["credentials"])
-        except _GARBAGE:
+        document = _document(files.read_own(self.path, most=LARGEST_BYTES) or b"")
+        if document is None or not self._keys(leaf).items() <= document.items():
             return None
-        ours = self._keys(leaf).items() <= document.items()
-        return kept if ours and kept.issued - at <= CLOCK_TOLERANCE and at < kept.expires else None
+        kept: Credentials = document["credentials"]
+        return kept if kept.issued - at <= CLOCK_TOLERANCE and at < kept.expires else None
+
+    def doubt(self) -> str:
+        """Why what lies there is nothing that we wrote; empty if it is, or if nothing is there."""
+        if not self.path.is_symlink() and not self.path.exists():
+            return ""
+        content = files.read_own(self.path, most=LARGEST_BYTES)
+        if content is None:
+            return f"the session file {self.path} is not a file of our own, which none other writes"
+        return "" if _document(content) else f"the session file {self.path} holds no session"
 
     def write(self, credentials: Credentials, leaf: bytes) -> None:
         """Keep ``credentials``, made with the certificate ``leaf``, readable by our user alone.
@@ -111,6 +117,15 @@ def binding_of(settings: Settings) -> str:
 def leaf_digest(identity: Identity) -> bytes:
     """SHA-256 of the leaf certificate, which made the session."""
     return identity.leaf.fingerprint(SHA256())
+
+
+def _document(content: bytes) -> dict[str, Any] | None:
+    """What we wrote, with its credentials as such; None for what we did not write."""
+    try:
+        document = json.loads(content)
+        return {**document, "credentials": _credentials(document["credentials"])}
+    except _GARBAGE:
+        return None
 
 
 def _credentials(kept: dict[str, str]) -> Credentials:

@@ -197,6 +197,54 @@ async def test_an_interrupt_ends_it_without_a_traceback(aws: FakeAWS, tmp_path: 
     assert (process.returncode, said) == (130, (b"", b""))
 
 
+async def test_twenty_that_start_at_once_make_one_session(aws: FakeAWS, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    flags = [*files_of(ROOT.leaf(at=utc_now()), tmp_path), "--session-file", str(kept)]
+    outcomes = await asyncio.gather(*(run(aws, *flags) for _ in range(20)))
+    [issued] = aws.sessions
+    assert {outcome.document()["AccessKeyId"] for outcome in outcomes} == {issued.access_key_id}
+    assert {outcome.errors for outcome in outcomes} == {""}
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert len(aws.requests) == 1
+
+
+async def test_a_kept_session_is_no_good_to_another_certificate_or_name(
+    aws: FakeAWS, tmp_path: Path
+) -> None:
+    flags = ["--session-file", f"{tmp_path}/kept"]
+    first = files_of(ROOT.leaf(at=utc_now()), tmp_path)
+    await run(aws, *flags, *first)
+    await run(aws, *flags, *first, "--role-session-name", "team-a.web")
+    assert len(aws.sessions) == 2
+    outcome = await run(
+        aws,
+        *flags,
+        *files_of(ROOT.leaf(at=utc_now()), tmp_path),
+        "--role-session-name",
+        "team-a.web",
+    )
+    outcome.document()
+    assert len(aws.sessions) == 3
+
+
+@pytest.mark.parametrize("trouble", ["garbage", "folder", "unwritable"])
+async def test_a_session_file_that_is_no_good_costs_a_warning_and_no_answer(
+    aws: FakeAWS, tmp_path: Path, trouble: str
+) -> None:
+    kept = tmp_path / "kept"
+    if trouble == "garbage":
+        kept.write_text("garbage")
+    elif trouble == "folder":
+        kept.mkdir()
+    else:
+        kept = Path("/proc/kept")
+    flags = [*files_of(ROOT.leaf(at=utc_now()), tmp_path), "--session-file", str(kept)]
+    outcome = await run(aws, *flags)
+    outcome.document()
+    assert str(kept) in outcome.errors
+    assert all(line.startswith("rolesanywhere-sidecar: ") for line in outcome.errors.splitlines())
+
+
 BOTO3 = """
 import boto3, json, sys
 given = json.load(sys.stdin)

@@ -86,16 +86,31 @@ class InvalidReply(ServiceFailure):
     retryable = True
 
 
+# The codes by which AWS's services say "too fast", as its SDKs know them (SDKs and Tools Reference
+# Guide, "Retry behavior"): a proxy or a gateway before the service may use any of them.
+_TOO_FAST: Final = (
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+)
+
 # Error codes of the service's model (CreateSession, "Errors"), and those that mean "too fast".
 _BY_CODE: Final[Mapping[str, type[ServiceFailure]]] = {
     "AccessDeniedException": AccessDenied,
     "ValidationException": ValidationFailed,
     "ResourceNotFoundException": ResourceNotFound,
-    "ThrottlingException": Throttled,
-    "Throttling": Throttled,
-    "TooManyRequestsException": Throttled,
-    "RequestLimitExceeded": Throttled,
-    "SlowDown": Throttled,
+    **dict.fromkeys(_TOO_FAST, Throttled),
 }
 
 # What the service says, and what to do about it. It words all of these as AccessDenied, with no

@@ -243,6 +243,7 @@ async def tells(sidecar: RunningSidecar, status: int, fault: Fault) -> None:
     heard: list[str] = []
 
     async def told() -> bool:
+        assert sidecar.process.returncode is None, sidecar.log
         found, sentence = await sidecar.probe("/readyz")
         heard[:] = [f"{found} {sentence}"]
         named = sentence.count("\n") == 1 and f"{fault.code}: " in sentence

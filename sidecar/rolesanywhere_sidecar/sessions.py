@@ -120,6 +120,11 @@ def read_reply(reply: Reply, settings: Settings, *, at: datetime) -> Credentials
     )
 
 
+def date_of(reply: Reply) -> datetime | None:
+    """The service's time when it answered, to the second; none where it does not tell."""
+    return _http_date(reply.headers.get("date", ""))
+
+
 def _body(settings: Settings) -> bytes:
     wishes: dict[str, Any] = {"durationSeconds": settings.duration_seconds}
     if settings.role_session_name is not None:
@@ -211,7 +216,7 @@ def _message(document: Mapping[str, Any]) -> str:
 
 def _skew(reply: Reply, *, at: datetime) -> str:
     """The service does not say that a date is off; its Date header shows it."""
-    if reply.status != 403 or (theirs := _http_date(reply.headers.get("date", ""))) is None:
+    if reply.status != 403 or (theirs := date_of(reply)) is None:
         return ""
     seconds = (at - theirs).total_seconds()
     if abs(seconds) <= TOLERATED_SKEW_SECONDS:

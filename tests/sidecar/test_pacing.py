@@ -1,18 +1,30 @@
 """When to renew and how long to wait, as arithmetic."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rolesanywhere_sidecar import pacing
+from rolesanywhere_sidecar.pacing import Backoff, Hurries, Manner
 from tests.support.clocks import START
 from tests.support.sessions import some_credentials
 
 draws = st.floats(min_value=0, max_value=1, exclude_max=True)
 lives = st.integers(min_value=900, max_value=43_200)
 ALMOST_ONE = 1 - 2**-53
+MANNERS = (pacing.PASSING, pacing.THROTTLED, pacing.LASTING)
+
+
+def waits_of(manner: Manner, chances: list[float]) -> list[float]:
+    """The waits after that many failures of one kind in a row."""
+    learned, waits = Backoff(), []
+    for draw in chances:
+        learned = learned.failed(manner, draw=draw)
+        waits.append(learned.waits[manner])
+    return waits
 
 
 @given(lives, draws)
@@ -42,47 +54,126 @@ def test_a_session_that_looks_old_already_still_leaves_aws_in_peace() -> None:
     assert wait == pacing.SHORTEST_RENEWAL
 
 
-@given(st.integers(min_value=1, max_value=10_000_000), draws)
-def test_what_time_heals_is_asked_again_between_one_and_sixty_seconds_later(
-    failures: int, draw: float
+@given(st.lists(st.tuples(st.sampled_from(MANNERS), draws), min_size=1, max_size=60))
+def test_each_wait_is_within_its_kinds_bounds(history: list[tuple[Manner, float]]) -> None:
+    learned = Backoff()
+    for manner, draw in history:
+        learned = learned.failed(manner, draw=draw)
+        assert manner.first <= learned.waits[manner] <= manner.longest
+
+
+@given(st.sampled_from(MANNERS), st.lists(draws, min_size=2, max_size=30))
+def test_no_wait_falls_below_the_one_before_until_the_cap_is_near(
+    manner: Manner, chances: list[float]
 ) -> None:
-    wait = pacing.backoff(failures, retryable=True, draw=draw)
-    assert pacing.FIRST_BACKOFF <= wait <= pacing.LONGEST_BACKOFF
+    waits = waits_of(manner, chances)
+    for before, after in pairwise(waits):
+        assert after >= min(before, manner.longest / pacing.GROWTH) - 1e-9
 
 
-@given(st.integers(min_value=1, max_value=10_000_000), draws)
-def test_what_waits_for_somebody_to_act_is_asked_again_slowly(failures: int, draw: float) -> None:
-    wait = pacing.backoff(failures, retryable=False, draw=draw)
-    assert pacing.FIRST_SLOW_BACKOFF <= wait <= pacing.LONGEST_SLOW_BACKOFF
+@given(st.sampled_from(MANNERS), st.lists(draws, min_size=1, max_size=30))
+def test_no_wait_grows_more_than_threefold(manner: Manner, chances: list[float]) -> None:
+    for before, after in pairwise([manner.first, *waits_of(manner, chances)]):
+        assert after <= pacing.GROWTH * before
 
 
-def test_waits_grow_with_each_failure_until_the_cap() -> None:
-    waits = [pacing.backoff(n, retryable=True, draw=ALMOST_ONE) for n in range(1, 9)]
-    assert [round(wait) for wait in waits] == [2, 4, 8, 16, 32, 60, 60, 60]
+@pytest.mark.parametrize("manner", MANNERS, ids=["passing", "throttled", "lasting"])
+def test_at_the_cap_waits_are_still_spread(manner: Manner) -> None:
+    hopeless = waits_of(manner, [ALMOST_ONE] * 20)
+    early, late = (waits_of(manner, [ALMOST_ONE] * 20 + [draw])[-1] for draw in (0.0, ALMOST_ONE))
+    assert hopeless[-1] == pytest.approx(manner.longest)
+    assert [early, late] == pytest.approx([manner.longest / 3, manner.longest])
 
 
-def test_the_whole_span_is_jittered() -> None:
-    assert pacing.backoff(8, retryable=True, draw=0.0) == pytest.approx(pacing.FIRST_BACKOFF)
-    assert pacing.backoff(8, retryable=True, draw=0.5) == pytest.approx(30.5)
+def test_what_waits_for_somebody_to_act_is_asked_again_slowly_from_the_first() -> None:
+    assert waits_of(pacing.LASTING, [0.0]) == [15]
+    assert waits_of(pacing.LASTING, [ALMOST_ONE] * 3) == pytest.approx([45, 135, 300])
 
 
-@given(st.floats(min_value=0, max_value=900), draws)
-def test_retry_after_is_the_least_that_is_waited(asked_for: float, draw: float) -> None:
-    assert pacing.backoff(1, retryable=True, retry_after=asked_for, draw=draw) > asked_for
+def test_success_shrinks_a_lesson_before_it_is_forgotten() -> None:
+    learned = Backoff({pacing.THROTTLED: 90.0})
+    learned = learned.succeeded()
+    assert learned.waits == {pacing.THROTTLED: 30.0}
+    assert learned.failed(pacing.THROTTLED, draw=0.0).waits[pacing.THROTTLED] == 30.0
+    for _ in range(4):
+        learned = learned.succeeded()
+    assert learned == Backoff()
 
 
-def test_sidecars_told_the_same_retry_after_do_not_return_together() -> None:
-    early, late = (
-        pacing.backoff(6, retryable=True, retry_after=30.0, draw=draw) for draw in (0.0, 0.9)
-    )
-    assert late - early > 10
+def test_one_kind_of_failure_teaches_nothing_about_another() -> None:
+    learned = Backoff({pacing.THROTTLED: 90.0}).failed(pacing.PASSING, draw=0.0)
+    assert learned.waits == {pacing.THROTTLED: 90.0, pacing.PASSING: 1.0}
+    assert learned.forgetting(pacing.THROTTLED).waits == {pacing.PASSING: 1.0}
+
+
+@given(st.floats(min_value=0, max_value=900))
+def test_retry_after_is_waited_out(wish: float) -> None:
+    assert pacing.asked_for(wish, left=0) == wish
+
+
+@given(st.floats(min_value=0, max_value=900), lives)
+def test_retry_after_never_costs_more_than_half_of_what_is_left(wish: float, left: int) -> None:
+    assert pacing.asked_for(wish, left=left) == min(wish, left / 2)
 
 
 @pytest.mark.parametrize("nonsense", [86_400.0, 1e300, float("inf")])
 def test_a_retry_after_of_a_day_is_not_believed(nonsense: float) -> None:
-    wait = pacing.backoff(1, retryable=True, retry_after=nonsense, draw=0.0)
-    assert wait <= pacing.LONGEST_RETRY_AFTER + pacing.FIRST_BACKOFF
+    assert pacing.asked_for(nonsense, left=0) == pacing.LONGEST_RETRY_AFTER
 
 
-def test_a_negative_retry_after_counts_as_none() -> None:
-    assert pacing.backoff(1, retryable=True, retry_after=-5.0, draw=0.0) == pacing.FIRST_BACKOFF
+@pytest.mark.parametrize("none", [None, -5.0, 0.0])
+def test_a_negative_retry_after_counts_as_none(none: float | None) -> None:
+    assert pacing.asked_for(none, left=0) == 0
+
+
+@given(
+    st.sampled_from(MANNERS),
+    st.floats(min_value=0, max_value=900),
+    st.floats(min_value=60, max_value=43_200),
+    draws,
+)
+def test_no_wait_lets_a_session_run_out(
+    manner: Manner, wish: float, left: float, draw: float
+) -> None:
+    wait = waits_of(manner, [ALMOST_ONE] * 9 + [draw])[-1]
+    assert pacing.asked_for(wish, left=left) + pacing.closing(wait, left=left) < left
+
+
+@given(st.floats(min_value=10, max_value=300), st.floats(min_value=1, max_value=30))
+def test_the_end_of_a_session_is_no_reason_to_hammer(wait: float, left: float) -> None:
+    assert pacing.closing(wait, left=left) >= min(wait, pacing.CLOSEST)
+
+
+def test_with_nothing_held_there_is_nothing_to_save() -> None:
+    assert pacing.closing(300.0, left=0) == 300.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "waits"),
+    [(None, 0), (-1, 0), (0, 0), (1, 1), (3600, 3600), (3601, 0), (86_400 * 365, 0)],
+)
+def test_a_turn_is_waited_for_unless_it_is_over_or_not_believed(
+    seconds: float | None, waits: float
+) -> None:
+    turn = None if seconds is None else START + timedelta(seconds=seconds)
+    assert pacing.until_turn(turn, at=START) == waits
+
+
+@given(st.lists(st.floats(min_value=0, max_value=40), min_size=1, max_size=200))
+def test_rotations_are_hurried_after_no_more_often_than_they_are_regained(
+    gaps: list[float],
+) -> None:
+    hurries, now, used = Hurries(), 0.0, 0
+    for gap in gaps:
+        now += gap
+        hurries = hurries.regained(now)
+        if hurries.wait == 0:
+            hurries, used = hurries.spent(), used + 1
+    assert used <= pacing.HURRIES + now / pacing.HURRY_REGAINED + 1e-6
+
+
+def test_three_rotations_in_a_row_are_all_used_at_once() -> None:
+    hurries = Hurries().spent().spent()
+    assert hurries.wait == 0
+    assert hurries.spent().wait == pacing.HURRY_REGAINED
+    assert hurries.spent().regained(20.0).wait == pytest.approx(10.0)

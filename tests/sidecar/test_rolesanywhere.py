@@ -196,7 +196,7 @@ async def test_what_the_service_would_refuse_is_never_sent(
 async def test_a_doubtful_identity_is_used_and_told_of_once(
     wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    doubtful = ROOT.leaf(at=NOW, template=replace(LEAF, usage=None))
+    doubtful = ROOT.leaf(at=NOW, template=replace(LEAF, usage=None, lives=timedelta(days=9)))
     async with a_client(Disk(doubtful)) as client:
         await ask(client)
         await ask(client)

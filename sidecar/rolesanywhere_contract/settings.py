@@ -109,9 +109,10 @@ def _show(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything that the sidecar is told. Paths are not opened here; ports are TCP."""
+# Without slots: two classes that have some cannot be the bases of one.
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
+    """What is to be assumed, and where one asks for it."""
 
     trust_anchor_arn: TrustAnchorArn = field(
         metadata=described(TrustAnchorArn.parse, "trust anchor that vouches for the certificate")
@@ -141,6 +142,12 @@ class Settings:
         default=None,
         metadata=described(_session_name, "session name; the profile must accept custom ones"),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentitySettings:
+    """Who one is: where certificate and key are, and which of several. Paths are not opened."""
+
     certificate: str = field(
         metadata=described(_path, "PEM file with the leaf certificate, and its chain if it has one")
     )
@@ -179,6 +186,30 @@ class Settings:
         default=None,
         metadata=described(_path, "file with the token's user PIN, where the key is a pkcs11: URI"),
     )
+
+    @classmethod
+    def from_env(
+        cls, env: Mapping[str, str], *, called: Callable[[str], str] | None = None
+    ) -> Self:
+        """The settings that ``env`` holds; an empty value counts as unset.
+
+        ``called`` tells how the user wrote a setting where that was not its variable (a flag).
+        Raises `InvalidSettings` that names every mistake at once.
+        """
+        called = called or variable
+        values, mistakes = environment.read(
+            fields(cls), env, prefix=ENVIRONMENT_PREFIX, called=called
+        )
+        mistakes += _disagreements(values, called)
+        if mistakes:
+            raise InvalidSettings(mistakes, values=values)
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(IdentitySettings, SessionSettings):
+    """Everything that the sidecar is told. Ports are TCP."""
+
     session_file: str | None = field(
         default=None,
         metadata=described(_path, "where a session is kept for the next process that asks"),
@@ -207,24 +238,6 @@ class Settings:
     log_level: str = field(
         default="info", metadata=described(log_level, "debug, info, warning or error")
     )
-
-    @classmethod
-    def from_env(
-        cls, env: Mapping[str, str], *, called: Callable[[str], str] | None = None
-    ) -> Self:
-        """The settings that ``env`` holds; an empty value counts as unset.
-
-        ``called`` tells how the user wrote a setting where that was not its variable (a flag).
-        Raises `InvalidSettings` that names every mistake at once.
-        """
-        called = called or variable
-        values, mistakes = environment.read(
-            fields(cls), env, prefix=ENVIRONMENT_PREFIX, called=called
-        )
-        mistakes += _disagreements(values, called)
-        if mistakes:
-            raise InvalidSettings(mistakes, values=values)
-        return cls(**values)
 
     def to_env(self) -> dict[str, str]:
         """The environment that `from_env` reads back; what stands at its default is left out."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rolesanywhere_contract.arns import ProfileArn, RoleArn, TrustAnchorArn
 from rolesanywhere_contract.environment import LOG_LEVELS, InvalidSettings
-from rolesanywhere_contract.settings import Settings, about, variable
+from rolesanywhere_contract.settings import IdentitySettings, Settings, about, variable
 
 UUID = "6f0a4a1e-4d0c-4a1e-9d2a-0c8f3d9f2b11"
 ANCHOR = f"arn:aws:rolesanywhere:eu-west-1:111122223333:trust-anchor/{UUID}"
@@ -169,3 +169,10 @@ def test_what_is_right_beside_a_mistake_is_kept_but_never_shown() -> None:
     assert caught.value.values["certificate"] == "/identity/tls.crt"
     assert "role_arn" not in caught.value.values
     assert "hunter2" not in f"{caught.value} {caught.value!r}"
+
+
+def test_an_identity_alone_needs_nothing_of_what_is_to_be_assumed() -> None:
+    wrong = {"ROLESANYWHERE_CERTIFICATE": "/tls.crt", "ROLESANYWHERE_ROLE_ARN": "oops"}
+    assert IdentitySettings.from_env(wrong) == IdentitySettings(certificate="/tls.crt")
+    with pytest.raises(InvalidSettings, match=r"^ROLESANYWHERE_CERTIFICATE: is not set"):
+        IdentitySettings.from_env({})

@@ -87,7 +87,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     async with AsyncExitStack() as opened:
         opened.push_async_callback(service.close)
         for answer, at in (
-            (front.answer, listeners.loopback(settings.port)),
+            (front.answer, listeners.loopback(settings.port, hop_limit=settings.hop_limit)),
             (probes.answer, listeners.every_address(settings.probe_port)),
         ):
             opened.push_async_callback((await Listener.open(answer, at)).close)

@@ -5,7 +5,7 @@ that every rule of the endpoints is a function of its arguments.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -18,6 +18,34 @@ JSON: Final = "application/json"
 
 # A path's parts, decoded.
 Path: TypeAlias = tuple[str, ...]
+
+
+class Headers(Mapping[str, str]):
+    """Header fields, looked up without regard to case; what came twice is joined by a comma.
+
+    So a repeated ``Authorization`` is neither the one nor the other (RFC 9110, section 5.3).
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in fields:
+            key = name.lower()
+            before = self._values.get(key)
+            self._values[key] = value if before is None else f"{before}, {value}"
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 @dataclass(frozen=True)

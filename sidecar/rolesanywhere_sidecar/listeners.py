@@ -1,38 +1,27 @@
-"""The edge where bytes become an `Ask`, and a `Reply` becomes bytes.
+"""An open port: bound, listened on, and closed without losing anybody's answer.
 
-Everything is bounded: sizes, connections, and the time that one may idle. One connection carries
-one request. Never decides what is answered, and never logs what was sent.
+Never decides what is answered; what one connection may do is `connections`' business.
 """
 
 import asyncio
 import errno
-import functools
-import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
-from aiohttp import web
-
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.exchange import Answer, Ask, Reply
+from rolesanywhere_sidecar.connections import Bounds, Connection, Shared
+from rolesanywhere_sidecar.exchange import Answer
 
-log = logging.getLogger(__name__)
-
-# A pod's workers may all start at once; each is answered in a moment.
-MAX_CONNECTIONS: Final = 512
-MAX_HEADERS: Final = 64
-# Bytes of a request line, and of one header: SDKs send less than a tenth.
-MAX_LINE: Final = 4096
-# Seconds that a connection may take to send its request.
-IDLE_SECONDS: Final = 10.0
 # Seconds that answers under way get when the listener closes.
 DRAIN_SECONDS: Final = 3.0
+# Of these, what idle clients get to send one more request, which is answered with "close".
+PARTING_SECONDS: Final = 0.3
 
-# Sent with every response, errors too. No versions, and nothing for a cache to keep.
-_HEADERS: Final = {"Server": "rolesanywhere", "Cache-Control": "no-store"}
+_BACKLOG: Final = 512
+_SETTLING_SECONDS: Final = 0.02
 
 
 class PortUnavailable(RolesAnywhereError):
@@ -41,81 +30,77 @@ class PortUnavailable(RolesAnywhereError):
     code = "PortUnavailable"
 
 
-class _Connection(web.RequestHandler):
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Empty, where aiohttp would give back its version and a piece of the request."""
-        if status >= 500:
-            log.error("request failed", exc_info=exc)
-        response = web.Response(status=status, headers=_HEADERS)
-        response.force_close()
-        return response
-
-
-class _TooMany(asyncio.Protocol):
-    """A connection beyond what is allowed: hung up on."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
-
-
-def _accept(server: web.Server) -> asyncio.Protocol:
-    """What a new connection speaks with."""
-    if len(server.connections) >= MAX_CONNECTIONS:
-        return _TooMany()
-    return _Connection(
-        server,
-        loop=asyncio.get_running_loop(),
-        access_log=None,  # type: ignore[arg-type] # none at all: the annotation forgot it
-        keepalive_timeout=IDLE_SECONDS,
-        lingering_time=0,
-        max_line_size=MAX_LINE,
-        max_field_size=MAX_LINE,
-        max_headers=MAX_HEADERS,
-    )
-
-
 class Listener:
     """An open port that answers with ``answer``."""
 
-    def __init__(self, connections: web.Server, server: asyncio.Server) -> None:
-        self._connections = connections
+    def __init__(self, shared: Shared, server: asyncio.Server, at: socket.socket) -> None:
+        self._shared = shared
         self._server = server
+        self._at = at
 
     @classmethod
-    async def open(cls, answer: Answer, at: socket.socket) -> "Listener":
+    async def open(
+        cls, answer: Answer, at: socket.socket, *, bounds: Bounds | None = None
+    ) -> "Listener":
         """Listen on ``at``, which is bound."""
-
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            return _response(answer(Ask(request.method, request.raw_path, request.headers)))
-
-        connections = web.Server(handle)
-        accept = functools.partial(_accept, connections)
-        server = await asyncio.get_running_loop().create_server(
-            accept, sock=at, backlog=MAX_CONNECTIONS
+        shared = Shared(answer, bounds or Bounds())
+        server = await shared.loop.create_server(
+            lambda: Connection(shared), sock=at, backlog=_BACKLOG
         )
-        return cls(connections, server)
+        return cls(shared, server, at)
 
     async def close(self) -> None:
-        """Take no more connections, and finish those that are being answered, within seconds."""
+        """Take no more connections, and finish those that there are, within seconds.
+
+        Whoever has connected and sent a request before gets its answer, also if we have not seen
+        either yet; who is idle may ask once more, and is then hung up on.
+        """
+        self._shared.closing = True
+        last_minute = self._accept_what_waits()
         self._server.close()
-        # Idle ones first: they would use up the time of those that are being answered.
-        self._connections.pre_shutdown()
-        await self._connections.shutdown(DRAIN_SECONDS)
+        for connection in last_minute:
+            with suppress(OSError):
+                await self._shared.loop.connect_accepted_socket(
+                    lambda: Connection(self._shared), connection
+                )
+        await self._until_empty(PARTING_SECONDS)
+        for connected in self._shared.crowd.members():
+            connected.hang_up()
+        await self._until_empty(DRAIN_SECONDS - PARTING_SECONDS)
+        for connected in self._shared.crowd.members():
+            connected.abort()
+
+    def _accept_what_waits(self) -> list[socket.socket]:
+        """Clients that the kernel has taken on, and would reset when we close."""
+        found = []
+        with suppress(OSError):  # BlockingIOError, once there are no more
+            while True:
+                connection, _ = self._at.accept()
+                connection.setblocking(False)
+                found.append(connection)
+        return found
+
+    async def _until_empty(self, seconds: float) -> None:
+        """Until everybody has gone, or ``seconds`` have."""
+        # Those that were accepted a moment ago are not yet among the crowd.
+        await asyncio.sleep(_SETTLING_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._shared.crowd:
+                    self._shared.somebody_left.clear()
+                    await self._shared.somebody_left.wait()
 
 
-def loopback(port: int) -> socket.socket:
-    """A socket that only this pod can reach. Raises `PortUnavailable`."""
+def loopback(port: int, *, hop_limit: int | None = None) -> socket.socket:
+    """A socket that only this pod can reach. Raises `PortUnavailable`.
+
+    ``hop_limit`` is the time to live of what its connections send, which inherit it.
+    """
     with _explained(f"127.0.0.1 port {port}"):
-        return socket.create_server(("127.0.0.1", port))
+        bound = socket.create_server(("127.0.0.1", port))
+    if hop_limit is not None:
+        bound.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hop_limit)
+    return bound
 
 
 def every_address(port: int) -> socket.socket:
@@ -141,14 +126,3 @@ def _explained(where: str) -> Iterator[None]:
             f"cannot listen on {where}: {reason}",
             hint="free the port, or choose another with --port or --probe-port",
         ) from None
-
-
-def _response(reply: Reply) -> web.Response:
-    response = web.Response(
-        status=reply.status,
-        text=reply.body,
-        content_type=reply.content_type,
-        headers={**_HEADERS, **reply.headers},
-    )
-    response.force_close()
-    return response

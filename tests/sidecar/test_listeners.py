@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from rolesanywhere_sidecar import listeners
+from rolesanywhere_sidecar.connections import Bounds
 from rolesanywhere_sidecar.exchange import Ask, Reply
 from rolesanywhere_sidecar.listeners import Listener, PortUnavailable, every_address, loopback
 
 SECRET = "s3cret-body"
+ASK = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
 def echo(ask: Ask) -> Reply:
@@ -24,10 +26,10 @@ def echo(ask: Ask) -> Reply:
 
 
 @asynccontextmanager
-async def a_listener() -> AsyncIterator[int]:
+async def a_listener(bounds: Bounds | None = None) -> AsyncIterator[int]:
     at = loopback(0)
     port: int = at.getsockname()[1]
-    listener = await Listener.open(echo, at)
+    listener = await Listener.open(echo, at, bounds=bounds)
     try:
         yield port
     finally:
@@ -64,14 +66,33 @@ def headers_of(answer: str) -> dict[str, str]:
 
 async def test_a_request_reaches_the_answer_as_it_was_sent() -> None:
     async with a_listener() as port:
-        answer = await send(port, b"GET //a%2Fb/?q=1 HTTP/1.1\r\nHost: h\r\nX-Y: z\r\n\r\n")
+        answer = await send(
+            port, b"GET //a%2Fb/?q=1 HTTP/1.1\r\nHost: h\r\nX-Y: z\r\nConnection: close\r\n\r\n"
+        )
     assert answer.endswith("\r\n\r\nGET //a%2Fb/?q=1 z")
     assert headers_of(answer)["a"] == "b"
 
 
-async def test_one_connection_carries_one_request() -> None:
+async def test_one_connection_carries_many_requests() -> None:
     async with a_listener() as port:
-        answer = await send(port, 2 * b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(3):
+            writer.write(b"GET /again HTTP/1.1\r\nHost: h\r\n\r\n")
+            answer = await reader.readuntil(b"GET /again ")
+            assert b"Connection: close" not in answer
+        await hang_up(writer)
+
+
+async def test_but_not_for_ever() -> None:
+    async with a_listener(Bounds(requests=2)) as port:
+        answer = await send(port, 3 * b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert answer.count("HTTP/1.1 200") == 2
+    assert answer.count("Connection: close") == 1
+
+
+async def test_who_asks_for_the_last_time_is_told_that_it_was() -> None:
+    async with a_listener() as port:
+        answer = await send(port, 2 * ASK)
     assert answer.count("HTTP/1.1 200") == 1
     assert headers_of(answer)["connection"] == "close"
 
@@ -79,7 +100,7 @@ async def test_one_connection_carries_one_request() -> None:
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 200),
+        (ASK, 200),
         (b"GET /bug HTTP/1.1\r\nHost: h\r\n\r\n", 500),
         (b"nonsense\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400),
@@ -125,24 +146,24 @@ async def test_a_body_is_not_waited_for() -> None:
         assert status_of(await send(port, head)) == 200
 
 
-async def test_who_sends_no_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "IDLE_SECONDS", 0.05)
-    async with a_listener() as port:
+async def test_who_sends_no_request_is_hung_up_on() -> None:
+    async with a_listener(Bounds(idle_seconds=0.05, request_seconds=0.05)) as port:
         assert await send(port, b"") == ""
         assert await send(port, b"GET / HTTP/1.1\r\nHost: h\r\n") == ""
 
 
-async def test_connections_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "MAX_CONNECTIONS", 3)
-    request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-    async with a_listener() as port:
+async def test_connections_are_numbered_and_idle_ones_make_room_for_new_ones() -> None:
+    async with a_listener(Bounds(connections=3, grace_seconds=0.05)) as port:
         idlers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         await asyncio.sleep(0.02)
-        assert await send(port, request) == ""
+        assert await send(port, ASK) == ""  # they came a moment ago, and may be about to ask
+        await asyncio.sleep(0.05)
+        assert status_of(await send(port, ASK)) == 200
+        assert await idlers[0][0].read() == b""  # the eldest made room
+        idlers[2][1].write(ASK)
+        assert (await idlers[2][0].read()).startswith(b"HTTP/1.1 200")
         for _, writer in idlers:
             await hang_up(writer)
-        await asyncio.sleep(0.02)
-        assert status_of(await send(port, request)) == 200
 
 
 async def test_closing_hangs_up_on_idlers_at_once_and_takes_no_more() -> None:

@@ -1,4 +1,4 @@
-"""IAM Roles Anywhere and STS on loopback: ``async with FakeAWS.start(world) as aws:``.
+"""IAM Roles Anywhere, STS and S3 on loopback: ``async with FakeAWS.start(world) as aws:``.
 
 ``python -m tests.fakes.aws --help`` runs them by hand, with an identity to try them with.
 They listen on loopback alone, and keep everything in memory.
@@ -17,7 +17,14 @@ from aiohttp import web
 from tests.fakes.faults import Faults
 from tests.fakes.pki import Authority
 from tests.fakes.recorded import Recorded
-from tests.fakes.servers import Account, Clock, Handler, rolesanywhere_handler, sts_handler
+from tests.fakes.servers import (
+    Account,
+    Clock,
+    Handler,
+    rolesanywhere_handler,
+    s3_handler,
+    sts_handler,
+)
 from tests.fakes.sessions import Entropy, Issued
 from tests.fakes.world import World
 
@@ -35,12 +42,13 @@ class FakeAWS:
 
     rolesanywhere_url: str
     sts_url: str
+    s3_url: str
     ca_file: Path | None
     account: Account
 
     @property
     def requests(self) -> list[Recorded]:
-        """Everything asked so far, of both services, oldest first."""
+        """Everything asked so far, of all services, oldest first."""
         return self.account.requests
 
     @property
@@ -62,7 +70,7 @@ class FakeAWS:
         clock: Clock = utc_now,
         entropy: Entropy = token_bytes,
     ) -> "AsyncIterator[FakeAWS]":
-        """Both services on free ports of 127.0.0.1 until the block ends.
+        """The services on free ports of 127.0.0.1 until the block ends.
 
         Plain HTTP, unless ``tls_folder`` is given: then HTTPS by a certificate of an authority
         that is written there and named by ``ca_file``. ``account.world`` may be replaced.
@@ -72,9 +80,9 @@ class FakeAWS:
         async with AsyncExitStack() as stack:
             urls = [
                 await stack.enter_async_context(_served(handler(account), context))
-                for handler in (rolesanywhere_handler, sts_handler)
+                for handler in (rolesanywhere_handler, sts_handler, s3_handler)
             ]
-            yield cls(urls[0], urls[1], ca_file, account)
+            yield cls(*urls, ca_file, account)
 
 
 @asynccontextmanager

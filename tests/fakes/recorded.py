@@ -13,7 +13,7 @@ from tests.fakes import sigv4
 from tests.fakes.faults import Fault
 from tests.fakes.wire import WireRequest
 
-Service: TypeAlias = Literal["rolesanywhere", "sts"]
+Service: TypeAlias = Literal["rolesanywhere", "sts", "s3"]
 
 # What two honest clients cannot have in common: when they signed and how the SDK counts attempts.
 _INCIDENTAL: Final = re.compile(r"x-amz-date|amz-sdk-.*")

@@ -1,6 +1,6 @@
-"""The two pretended services over HTTP: read the wire, ask the judge, write the answer.
+"""The pretended services over HTTP: read the wire, ask the judge, write the answer.
 
-They decide nothing: ``rolesanywhere`` and ``sts`` do.
+They decide nothing: ``rolesanywhere``, ``sts`` and ``s3`` do.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-from tests.fakes import rolesanywhere, sts
+from tests.fakes import rolesanywhere, s3, sts
 from tests.fakes.faults import Answer, Cut, Delay, Fault, Faults, Reset
 from tests.fakes.recorded import Recorded, Service
 from tests.fakes.sessions import Entropy, Issued, Session, mint
@@ -109,6 +109,22 @@ def sts_handler(account: Account) -> Handler:
         if isinstance(verdict, ServiceError):
             return _xml(verdict.status, sts.error_xml(verdict, request_id))
         return _xml(200, sts.identity_xml(verdict, request_id))
+
+    return handle
+
+
+def s3_handler(account: Account) -> Handler:
+    """Reading from the one bucket."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        arrived = await from_wire(request)
+        verdict = s3.verify(arrived, account.sessions, account.world.region, account.clock())
+        account.requests.append(_recorded("s3", arrived, verdict, None))
+        if isinstance(verdict, ServiceError):
+            status, headers, body = s3.refusal(verdict)
+        else:
+            status, headers, body = s3.answer(arrived, verdict)
+        return web.Response(status=status, body=body, headers=headers)
 
     return handle
 

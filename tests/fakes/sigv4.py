@@ -53,9 +53,17 @@ class Envelope:
     signature: str
 
 
-def open_envelope(request: WireRequest, *, region: str, service: str, now: datetime) -> Envelope:
+def open_envelope(
+    request: WireRequest,
+    *,
+    region: str,
+    service: str,
+    now: datetime,
+    signs_content_type: bool = True,
+) -> Envelope:
     """The request's envelope, if scope, time and signed headers are in order at ``now``.
 
+    ``signs_content_type`` is whether that header must be signed, as the documents have it.
     Raises ``NotProperlySigned``; the signature itself is left to the caller.
     """
     envelope = _read_envelope(request)
@@ -65,7 +73,7 @@ def open_envelope(request: WireRequest, *, region: str, service: str, now: datet
         raise NotProperlySigned(
             Flaw.SCOPE, f"Credential scope is {envelope.scope}, expected {expected}"
         )
-    _check_signed_headers(request, envelope.signed_headers)
+    _check_signed_headers(request, envelope.signed_headers, signs_content_type)
     return envelope
 
 
@@ -99,14 +107,18 @@ def _check_time(timestamp: str, now: datetime) -> None:
         raise NotProperlySigned(Flaw.DATE, f"Signature not yet current: {timestamp} is to come")
 
 
-def _check_signed_headers(request: WireRequest, signed: tuple[str, ...]) -> None:
+def _check_signed_headers(
+    request: WireRequest, signed: tuple[str, ...], signs_content_type: bool
+) -> None:
     if list(signed) != sorted({name.lower() for name in signed}):
         raise NotProperlySigned(Flaw.INCOMPLETE, "SignedHeaders must be lower case and sorted")
     sent = {name.lower() for name, _ in request.headers}
     # "The CanonicalHeaders list must include the host header, the Content-Type header if it is
     # present, and any x-amz-* headers that you plan to include in your request."
     demanded = {"host", "x-amz-date"}
-    demanded |= {name for name in sent if name == "content-type" or name.startswith("x-amz-")}
+    demanded |= {name for name in sent if name.startswith("x-amz-")}
+    if signs_content_type:
+        demanded |= {"content-type"} & sent
     for name in sorted(demanded | set(signed)):
         if name not in sent:
             raise NotProperlySigned(Flaw.INCOMPLETE, f"Header {name} is missing")

@@ -4,15 +4,13 @@ Signature Version 4 by the header, checked as the AWS IAM User Guide describes i
 query protocol's XML with STS's own error codes. It knows no long-lived keys and no other action.
 """
 
-import hashlib
-import hmac
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from tests.fakes import sigv4
+from tests.fakes import callers, sigv4
 from tests.fakes.sessions import Issued
 from tests.fakes.sigv4 import Flaw
 from tests.fakes.wire import Refusal, ServiceError, WireRequest
@@ -39,14 +37,21 @@ def verify(
 
 def _verify(request: WireRequest, issued: Iterable[Issued], region: str, now: datetime) -> Issued:
     try:
-        envelope = sigv4.open_envelope(request, region=region, service="sts", now=now)
+        # AWS's SDK for JavaScript v2 leaves the content type unsigned, and STS takes its word.
+        envelope = sigv4.open_envelope(
+            request, region=region, service="sts", now=now, signs_content_type=False
+        )
     except sigv4.NotProperlySigned as problem:
         status, code = _REFUSALS[problem.flaw]
         raise _refused(status, code, str(problem)) from None
     if envelope.algorithm != "AWS4-HMAC-SHA256":
         raise _refused(400, "IncompleteSignature", f"Unsupported {envelope.algorithm}")
-    caller = _holder(request, envelope.credential, issued)
-    if not _is_signed_by(caller, request, envelope):
+    caller = callers.holder(request, envelope, issued)
+    if caller is None:
+        raise _refused(
+            403, "InvalidClientTokenId", "The security token included in the request is invalid."
+        )
+    if not callers.signed(caller, envelope, sigv4.string_to_sign(request, envelope)):
         raise _refused(
             403,
             "SignatureDoesNotMatch",
@@ -57,26 +62,6 @@ def _verify(request: WireRequest, issued: Iterable[Issued], region: str, now: da
         raise _refused(403, "ExpiredToken", "The security token included in the request is expired")
     _check_action(request)
     return caller
-
-
-def _holder(request: WireRequest, access_key_id: str, issued: Iterable[Issued]) -> Issued:
-    """Key id and session token must be of one session."""
-    token = request.get("x-amz-security-token")
-    for each in issued:
-        if (each.access_key_id, each.session_token) == (access_key_id, token):
-            return each
-    raise _refused(
-        403, "InvalidClientTokenId", "The security token included in the request is invalid."
-    )
-
-
-def _is_signed_by(caller: Issued, request: WireRequest, envelope: sigv4.Envelope) -> bool:
-    key = f"AWS4{caller.secret_access_key}".encode()
-    for part in envelope.scope.split("/"):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    message = sigv4.string_to_sign(request, envelope)
-    expected = hmac.new(key, message, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(expected, envelope.signature)
 
 
 def _check_action(request: WireRequest) -> None:

@@ -47,7 +47,25 @@ def build(
     binary.parent.mkdir(parents=True, exist_ok=True)
     with _locked(binary.with_name(f"{binary.name}.lock")):
         if not binary.exists():
-            _build(source, package, binary, cgo=cgo, flags=flags, timeout=timeout)
+            title = f"{package} {_required_version(source, package)}"
+            _build(source, package, binary, title=title, cgo=cgo, flags=flags, timeout=timeout)
+    return binary
+
+
+def build_program(source: Path, *, timeout: float = BUILD_TIMEOUT_SECONDS) -> Path:
+    """The binary of the program of our own in ``source``, a module, built if not yet cached.
+
+    Raises ``ToolMissing`` as `build` does.
+    """
+    recipe = hashlib.sha256()
+    for file in sorted(source.glob("go.*")) + sorted(source.glob("*.go")):
+        recipe.update(file.read_bytes())
+    binary = cache_dir() / "bin" / f"{source.name}-{recipe.hexdigest()[:12]}" / source.name
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(binary.with_name(f"{binary.name}.lock")):
+        if not binary.exists():
+            title = f"{source.parent.name}/{source.name}"
+            _build(source, ".", binary, title=title, cgo=False, flags=["-s", "-w"], timeout=timeout)
     return binary
 
 
@@ -92,12 +110,20 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _build(
-    source: Path, package: str, binary: Path, *, cgo: bool, flags: Sequence[str], timeout: float
+    source: Path,
+    package: str,
+    binary: Path,
+    *,
+    title: str,
+    cgo: bool,
+    flags: Sequence[str],
+    timeout: float,
 ) -> None:
     go = shutil.which("go")
     if go is None:
-        raise ToolMissing(f"go is not installed, and {package} is built with it; install Go 1.26")
-    print(f"building {package} {_required_version(source, package)} (once)", file=sys.stderr)
+        name = binary.name
+        raise ToolMissing(f"go is not installed, and {name} is built with it; install Go 1.26")
+    print(f"building {title} (once)", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
         fresh = Path(scratch) / binary.name
         _run_go([go, "build", "-trimpath", "-ldflags", " ".join(flags), "-o", str(fresh), package],

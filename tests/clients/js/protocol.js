@@ -1,0 +1,27 @@
+// tests/clients/protocol.py in JavaScript: a word a line in, a line of JSON out.
+"use strict";
+
+const readline = require("node:readline");
+
+function tell(what) {
+  process.stdout.write(`${JSON.stringify(what)}\n`);
+}
+
+async function run(name, make) {
+  tell({ client: name });
+  let kept;
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    try {
+      let ask = kept;
+      if (line.trim() === "anew" || !kept) {
+        ask = make();
+        kept ??= ask;
+      }
+      tell(await ask());
+    } catch (failure) {
+      tell({ error: `${failure.name}: ${failure.message}` });
+    }
+  }
+}
+
+module.exports = { run };

@@ -1,16 +1,17 @@
 """Which proxy a URL goes through, by the environment variables that everybody knows.
 
 Never reads the environment itself, and never shows what a variable holds: there may be a password
-in it, wherever a mistake has put it. Not left to aiohttp, because its way of trusting the
-environment also takes Authorization from ~/.netrc, and ours is the signature.
+in it, wherever a mistake has put it. Never reads ~/.netrc either: our Authorization is the
+signature.
 """
 
+import base64
 import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.hosts import is_host, is_loopback
@@ -38,6 +39,30 @@ class Proxy:
 
     url: str = field(repr=False)
     address: str
+
+    @property
+    def host(self) -> str:
+        """Its name or address, without brackets."""
+        return self.address.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """Its TCP port."""
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the proxy itself is spoken to over TLS."""
+        return self.url.lower().startswith("https:")
+
+    @property
+    def authorization(self) -> str | None:
+        """What it wants in ``Proxy-Authorization`` (RFC 7617); None where there is no login."""
+        parts = urlsplit(self.url)
+        if parts.username is None:
+            return None
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return f"Basic {base64.b64encode(login.encode()).decode()}"
 
 
 def proxy_for(url: str, env: Mapping[str, str]) -> Proxy | None:

@@ -1,42 +1,69 @@
 """One signed request over HTTPS, and what came back.
 
-Adds nothing that is signed, follows no redirect, keeps no cookie, and never retries: time, number
-and length are bounded. Every way in which no answer comes is `failures.EndpointUnreachable`;
-what keeps us from asking, a wrong proxy or CA bundle, has an error of its own.
+Adds nothing that is signed, follows no redirect, keeps no cookie: time, number and length are
+bounded. Never retries, but for a kept connection that the service had closed meanwhile. Every way
+in which no answer comes is `failures.EndpointUnreachable`; what keeps us from asking, a wrong
+proxy or CA bundle, has an error of its own.
 """
 
 import asyncio
-import os
-import ssl
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-import aiohttp
-from yarl import URL
+import h11
 
+from rolesanywhere_sidecar.dialing import USER_AGENT, Streams, Unreached, Way, dial, explained
 from rolesanywhere_sidecar.failures import EndpointUnreachable, InvalidReply
-from rolesanywhere_sidecar.proxies import Proxy, proxy_for
+from rolesanywhere_sidecar.proxies import proxy_for
 from rolesanywhere_sidecar.sessions import Reply
 from rolesanywhere_sidecar.signing import SignedRequest
 from rolesanywhere_sidecar.trust import Trust
-from rolesanywhere_sidecar.version import PROGRAM, VERSION
 
 CONNECT_SECONDS: Final = 5.0
 TOTAL_SECONDS: Final = 15.0
+# How long a connection is kept for the next request: a retry finds it, and between two renewals
+# nobody pays for it.
+KEPT_SECONDS: Final = 20.0
 
 # A session is about two kilobytes.
 LARGEST_REPLY_BYTES: Final = 256 * 1024
+# h11 looks at its bound between two reads, so that these must be small, too.
+_LARGEST_HEAD: Final = 8 * 1024
+_READ_BYTES: Final = 8 * 1024
 
 _UNSIGNED: Final = {
-    "user-agent": f"{PROGRAM}/{VERSION}",
+    "user-agent": USER_AGENT,
     "accept": "application/json",
     "accept-encoding": "identity",
 }
 
 
+class _Stale(Exception):
+    """A kept connection that died before a byte of the reply."""
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """An open connection; ``talk`` knows whether it can carry another request."""
+
+    streams: Streams
+    way: Way
+    talk: h11.Connection = field(
+        default_factory=lambda: h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+    )
+    is_kept: bool = False
+    received: int = 0  # bytes of the reply at hand
+
+    def abort(self) -> None:
+        """Close it without another word."""
+        self.streams[1].transport.abort()
+
+
 class Transport:
-    """The way to one service endpoint; one client for its whole life."""
+    """The way to one service endpoint, with at most one connection kept open to it."""
 
     def __init__(
         self,
@@ -46,13 +73,16 @@ class Transport:
         env: Mapping[str, str],
         connect_seconds: float = CONNECT_SECONDS,
         total_seconds: float = TOTAL_SECONDS,
+        kept_seconds: float = KEPT_SECONDS,
     ) -> None:
-        self._base = service_url
+        self._url = service_url
         self._env = env
         self._trust = Trust(ca_bundle)
         self._connect_seconds = connect_seconds
         self._total_seconds = total_seconds
-        self._client: aiohttp.ClientSession | None = None
+        self._kept_seconds = kept_seconds
+        self._kept: _Connection | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def post(self, request: SignedRequest) -> Reply:
         """The service's reply to ``request``, whatever its status.
@@ -60,93 +90,127 @@ class Transport:
         Raises `EndpointUnreachable` when none comes, `InvalidReply` when it is too long, and
         before anything is sent `proxies.InvalidProxy` or `trust.InvalidCABundle`.
         """
-        proxy = proxy_for(self._base, self._env)
-        context = await asyncio.to_thread(self._trust.context)
+        way = await self._way()
         try:
-            return await self._post(request, proxy, context)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
-            # Not chained: aiohttp's own texts hold whole URLs, and a proxy's may hold a password.
-            raise self._unreachable(problem, proxy) from None
+            async with asyncio.timeout(self._total_seconds):
+                return await self._ask(way, request)
+        except TimeoutError:
+            problem = Unreached(f"no answer within {self._total_seconds:g} seconds")
+        except Unreached as known:
+            problem = known
+        except OSError as wrong:
+            problem = explained(wrong)
+        # Not chained: other libraries' texts may hold addresses, and what was sent.
+        proxied = f" through the proxy {way.proxy.address}" if way.proxy else ""
+        raise EndpointUnreachable(
+            f"{way.address} cannot be reached{proxied}: {problem.reason}", hint=problem.hint
+        ) from None
 
     async def close(self) -> None:
         """Close what is open; nothing is sent any more."""
-        if self._client is not None:
-            await self._client.close()
+        if kept := self._take():
+            kept.abort()
+            with suppress(OSError):
+                await kept.streams[1].wait_closed()
 
-    async def _post(
-        self, request: SignedRequest, proxy: Proxy | None, context: ssl.SSLContext
-    ) -> Reply:
-        if self._client is None:
-            self._client = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(
-                    total=self._total_seconds, connect=self._connect_seconds
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
+    async def _way(self) -> Way:
+        parts = urlsplit(self._url)
+        proxy = proxy_for(self._url, self._env)
+        is_tls = parts.scheme == "https"
+        context = await asyncio.to_thread(self._trust.context) if is_tls else None
+        return Way(parts.hostname or "", parts.port or (443 if is_tls else 80), context, proxy)
+
+    async def _ask(self, way: Way, request: SignedRequest) -> Reply:
+        kept = self._take()
+        if kept is not None and kept.way == way:
+            with suppress(_Stale):
+                return await self._converse(kept, request)
+        elif kept is not None:
+            kept.abort()
+        return await self._converse(await self._dialled(way), request)
+
+    async def _dialled(self, way: Way) -> _Connection:
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                return _Connection(await dial(way), way)
+        except TimeoutError:
+            raise Unreached(f"no connection within {self._connect_seconds:g} seconds") from None
+
+    async def _converse(self, connection: _Connection, request: SignedRequest) -> Reply:
+        try:
+            reply = await _exchange(connection, request)
+        except BaseException as problem:
+            connection.abort()
+            unheard = connection.is_kept and not connection.received
+            if unheard and isinstance(problem, OSError | Unreached):
+                raise _Stale from None
+            raise
+        self._keep(connection)
+        return reply
+
+    def _keep(self, connection: _Connection) -> None:
+        """For the next request, if the service lets us and nobody else's is kept already."""
+        talk = connection.talk
+        if talk.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE} and self._kept is None:
+            talk.start_next_cycle()
+            connection.is_kept, connection.received = True, 0
+            self._kept = connection
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._kept_seconds, self._drop)
+        else:
+            connection.abort()
+
+    def _take(self) -> _Connection | None:
+        if self._timer is not None:
+            self._timer.cancel()
+        kept, self._kept = self._kept, None
+        return kept
+
+    def _drop(self) -> None:
+        if kept := self._take():
+            kept.abort()
+
+
+async def _exchange(connection: _Connection, request: SignedRequest) -> Reply:
+    """Raises `Unreached`, `OSError` or `InvalidReply`."""
+    talk, writer = connection.talk, connection.streams[1]
+    headers = {**_UNSIGNED, **request.headers, "content-length": str(len(request.body))}
+    # What is encoded is signed: nobody may encode it anew.
+    asked = h11.Request(method="POST", target=request.target, headers=list(headers.items()))
+    parts = (asked, h11.Data(data=request.body), h11.EndOfMessage())
+    writer.write(b"".join(talk.send(part) or b"" for part in parts))
+    await writer.drain()
+    status, told, body = 0, {}, bytearray()
+    while True:
+        match await _event(connection):
+            case h11.Response() as head:
+                status = head.status_code
+                told = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+            case h11.Data(data=data):
+                body += data
+            case h11.EndOfMessage():
+                return Reply(status, told, bytes(body))
+
+
+async def _event(connection: _Connection) -> object:
+    """What the service said next. Raises `Unreached`, `OSError` or `InvalidReply`."""
+    ended = False
+    while True:
+        try:
+            event = connection.talk.next_event()
+        except h11.RemoteProtocolError:
+            if ended:
+                raise Unreached("it closed the connection in the middle", "") from None
+            hint = "check that the endpoint is Roles Anywhere's"
+            raise Unreached("it does not answer as an HTTP server", hint) from None
+        if event is not h11.NEED_DATA:
+            return event
+        data = await connection.streams[0].read(_READ_BYTES)
+        ended = not data
+        connection.received += len(data)
+        if connection.received > LARGEST_REPLY_BYTES:
+            raise InvalidReply(
+                f"{connection.way.address} answered with more than {LARGEST_REPLY_BYTES} bytes",
+                hint="check that the endpoint is Roles Anywhere's",
             )
-        async with self._client.post(
-            # What is encoded is signed: nobody may encode it anew.
-            URL(self._base + request.target, encoded=True),
-            headers={**_UNSIGNED, **request.headers},
-            data=request.body,
-            allow_redirects=False,
-            proxy=proxy.url if proxy else None,
-            ssl=context,
-        ) as response:
-            body = await self._bounded(response.content)
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(response.status, headers, body)
-
-    async def _bounded(self, content: aiohttp.StreamReader) -> bytes:
-        body = bytearray()
-        async for chunk in content.iter_any():
-            body += chunk
-            if len(body) > LARGEST_REPLY_BYTES:
-                raise InvalidReply(
-                    f"{_address(self._base)} answered with more than {LARGEST_REPLY_BYTES} bytes",
-                    hint="check that the endpoint is Roles Anywhere's",
-                )
-        return bytes(body)
-
-    def _unreachable(self, problem: Exception, proxy: Proxy | None) -> EndpointUnreachable:
-        reason, hint = self._reason(problem)
-        proxied = f" through the proxy {proxy.address}" if proxy else ""
-        return EndpointUnreachable(
-            f"{_address(self._base)} cannot be reached{proxied}: {reason}", hint=hint
-        )
-
-    def _reason(self, problem: Exception) -> tuple[str, str]:
-        match problem:
-            case aiohttp.ClientHttpProxyError():
-                return f"the proxy answered {problem.status}", "let the proxy pass this host"
-            case aiohttp.ClientConnectorDNSError():
-                return "its name does not resolve", "check region, endpoint and DNS"
-            case aiohttp.ClientConnectorCertificateError():
-                why = getattr(problem.certificate_error, "verify_message", "") or "unknown reason"
-                hint = "name the authority's PEM file with --ca-bundle (ROLESANYWHERE_CA_BUNDLE)"
-                return f"its TLS certificate is not trusted ({why})", hint
-            case aiohttp.ClientSSLError():
-                return "TLS failed", "check that the endpoint speaks HTTPS"
-            case aiohttp.ConnectionTimeoutError():
-                return f"no connection within {self._connect_seconds:g} seconds", _NETWORK
-            case TimeoutError():
-                return f"no answer within {self._total_seconds:g} seconds", _NETWORK
-            case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
-                return "it closed the connection in the middle", ""
-            case aiohttp.ClientConnectorError() if problem.errno:
-                # Its own text is asyncio's, a tuple with the address in it.
-                return os.strerror(problem.errno), _NETWORK
-            case OSError() if problem.strerror:
-                return problem.strerror, _NETWORK
-        return f"the HTTP client gave up ({type(problem).__name__})", _NETWORK
-
-
-_NETWORK: Final = "check network policies, firewalls and proxies on the way"
-
-
-def _address(url: str) -> str:
-    """Host and port of the service, whose URL the settings have checked."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    host = parts.hostname or ""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        connection.talk.receive_data(data)

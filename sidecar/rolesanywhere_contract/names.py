@@ -30,6 +30,7 @@ TOKEN_VOLUME: Final = "rolesanywhere-token"  # noqa: S105 - the name of a volume
 IDENTITY_DIRECTORY: Final = "/var/run/secrets/rolesanywhere-identity"
 TOKEN_DIRECTORY: Final = "/var/run/secrets/rolesanywhere"  # noqa: S105 - a folder
 TOKEN_PATH: Final = f"{TOKEN_DIRECTORY}/token"
+SESSION_PATH: Final = f"{TOKEN_DIRECTORY}/session"
 
 # Where the sidecar listens: credentials on loopback, probes (no secrets) on the pod's address.
 CREDENTIALS_PORT: Final = 9911
@@ -37,6 +38,7 @@ PROBE_PORT: Final = 9912
 CREDENTIALS_PATH: Final = "/v1/credentials"
 LIVENESS_PATH: Final = "/livez"
 READINESS_PATH: Final = "/readyz"
+METRICS_PATH: Final = "/metrics"
 
 # The sidecar's settings in its environment are this prefix and the setting's name.
 ENVIRONMENT_PREFIX: Final = "ROLESANYWHERE_"

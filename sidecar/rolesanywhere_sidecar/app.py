@@ -12,28 +12,32 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn, Protocol
 
 from rolesanywhere_contract import logs
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar import bearer, listeners
+from rolesanywhere_sidecar import bearer, keeping, listeners
 from rolesanywhere_sidecar.bearer import BearerToken
 from rolesanywhere_sidecar.broker import Broker, Problem
-from rolesanywhere_sidecar.clock import Clock, SystemClock
+from rolesanywhere_sidecar.clock import Clock, CorrectedClock, Skew, SystemClock
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
 from rolesanywhere_sidecar.endpoint import ContainerEndpoint
+from rolesanywhere_sidecar.expiry import ExpiryWatcher
 from rolesanywhere_sidecar.front import FrontDoor
 from rolesanywhere_sidecar.identities import IdentityFiles
 from rolesanywhere_sidecar.imds import Imds, SessionTokens
+from rolesanywhere_sidecar.keeping import Keeping
 from rolesanywhere_sidecar.listeners import Listener
+from rolesanywhere_sidecar.metrics import Metrics
 from rolesanywhere_sidecar.probes import Probes
 from rolesanywhere_sidecar.redaction import Redaction
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 from rolesanywhere_sidecar.rotation import RotationWatcher
+from rolesanywhere_sidecar.sessionfile import SessionFile
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +69,28 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     Raises `bearer.TokenFileUnusable` or `listeners.PortUnavailable`.
     """
     stop = _stop_on_signals()
-    clock = SystemClock()
-    files = IdentityFiles.of(settings)
-    service = RolesAnywhere(settings, files, now=clock.now, env=env)
-    broker = Broker(Discreet(service, redaction), clock=clock, draw=random.random)
+    skew, machine = Skew(), SystemClock()
+    clock = CorrectedClock(machine, skew)
+    files, session_file = IdentityFiles.of(settings), SessionFile.of(settings)
+    metrics = Metrics(
+        expires=lambda: broker.expires,
+        identity=lambda: service.identity,
+        skew=lambda: skew.seconds,
+        now=clock.now,
+    )
+    service = RolesAnywhere(
+        settings, files, now=machine.now, env=env, skew=skew, measure=metrics.asked
+    )
+    broker = Broker(
+        Discreet(Keeping(service, session_file), redaction),
+        clock=clock,
+        draw=random.random,
+        start_after=settings.start_after,
+        unsettled=lambda: service.unsettled,
+        count=metrics.renewed,
+    )
     watcher = RotationWatcher(files, changed=broker.renew_soon, clock=clock)
+    background = (broker, watcher, ExpiryWatcher(lambda: service.identity, clock=clock))
     token = _token(settings, redaction)
     front = FrontDoor(
         port=settings.port,
@@ -81,7 +102,9 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     probes = Probes(
         current=broker.current,
         problem=lambda: broker.last_problem or _identity_problem(service, watcher),
-        background=(broker, watcher),
+        prospect=lambda: broker.prospect,
+        metrics=metrics.reply,
+        background=background,
         redact=redaction,
     )
     async with AsyncExitStack() as opened:
@@ -92,7 +115,16 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
         ):
             opened.push_async_callback((await Listener.open(answer, at)).close)
         log.info("serving", extra={"port": settings.port, "probe_port": settings.probe_port})
-        await _work(broker, watcher, until=stop)
+        if kept := await keeping.resume(session_file, service, now=clock.now):
+            redaction.learn(kept.secret_access_key, kept.session_token)
+            broker.adopt(kept)
+        await _work(background, until=stop)
+
+
+class Work(Protocol):
+    """What goes on for as long as the process does."""
+
+    async def run(self) -> NoReturn: ...
 
 
 class Discreet:
@@ -131,10 +163,10 @@ def _identity_problem(service: RolesAnywhere, watcher: RotationWatcher) -> Probl
     return watcher.last_problem or (Problem.of(kept) if kept else None)
 
 
-async def _work(broker: Broker, watcher: RotationWatcher, *, until: asyncio.Event) -> None:
-    """Both in the background; should either end, which neither may, so does everything."""
+async def _work(background: Sequence[Work], *, until: asyncio.Event) -> None:
+    """All in the background; should one end, which none may, so does everything."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work.run()) for work in (broker, watcher)]
+        tasks = [group.create_task(work.run()) for work in background]
         await until.wait()
         for task in tasks:
             task.cancel()

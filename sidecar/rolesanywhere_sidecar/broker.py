@@ -117,6 +117,11 @@ class Broker:
         return None if self.standing is Standing.EXPIRED else self._held
 
     @property
+    def expires(self) -> datetime | None:
+        """When the latest session ends, or has ended; none before the first."""
+        return self._held.expires if self._held else None
+
+    @property
     def standing(self) -> Standing:
         """How the held credentials stand now."""
         return standing(self._held, at=self._clock.now(), margin=self._margin)

@@ -1,4 +1,4 @@
-"""Whether the sidecar lives and is ready, for the kubelet: no secrets, open to the whole pod.
+"""Whether the sidecar lives and is ready, and its metrics: no secrets, open to the whole pod.
 
 Being ready is holding credentials that have not expired, whatever the last renewal said. Being
 alive is that the event loop answers and the background work takes its turns; AWS has no say in
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
-from rolesanywhere_contract.names import LIVENESS_PATH, READINESS_PATH
+from rolesanywhere_contract.names import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
 from rolesanywhere_sidecar.broker import Problem
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.exchange import READING, Ask, Reply, not_allowed, path_of
@@ -23,25 +23,35 @@ class Background(Protocol):
 
 
 class Probes:
-    """Answers on the two probe paths."""
+    """Answers on the probe port's paths.
+
+    ``prospect`` says in a few words what comes next; ``metrics`` is what a scraper gets.
+    """
 
     def __init__(
         self,
         *,
         current: Callable[[], Credentials | None],
         problem: Callable[[], Problem | None],
+        prospect: Callable[[], str],
+        metrics: Callable[[], Reply],
         background: Sequence[Background],
         redact: Callable[[str], str],
     ) -> None:
         self._current = current
         self._problem = problem
+        self._prospect = prospect
         self._background = background
         self._redact = redact
+        self._answers = {
+            path_of(LIVENESS_PATH): self._live,
+            path_of(READINESS_PATH): self._ready,
+            path_of(METRICS_PATH): metrics,
+        }
 
     def answer(self, ask: Ask) -> Reply:
-        """Each answer's body is one sentence."""
-        known = {path_of(LIVENESS_PATH): self._live, path_of(READINESS_PATH): self._ready}
-        probe = known.get(ask.path)
+        """A probe's body is one sentence."""
+        probe = self._answers.get(ask.path)
         if probe is None:
             return Reply(HTTPStatus.NOT_FOUND)
         return probe() if ask.method in READING else not_allowed(*READING)
@@ -58,11 +68,11 @@ class Probes:
         why = self._redact(f"{problem.code}: {problem.sentence}") if problem else ""
         if self._current() is not None:
             # What will end readiness if nobody mends it is told before it does.
-            return _sentence(HTTPStatus.OK, f"ready, for now: {why}" if why else "ready")
-        waiting = "no credentials yet: the first session is still being created"
-        return _sentence(
-            HTTPStatus.SERVICE_UNAVAILABLE, f"no credentials: {why}" if why else waiting
-        )
+            told = f"ready, for now: {why}; {self._prospect()}" if why else "ready"
+            return _sentence(HTTPStatus.OK, told)
+        prospect = self._prospect()
+        told = f"no credentials: {why}; {prospect}" if why else f"no credentials yet: {prospect}"
+        return _sentence(HTTPStatus.SERVICE_UNAVAILABLE, told)
 
 
 def _sentence(status: HTTPStatus, text: str) -> Reply:

@@ -80,6 +80,7 @@ class RolesAnywhere:
         self._renewable_from: datetime | None = None
         self._unusable: RolesAnywhereError | None = None
         self._refused: AccessDenied | None = None
+        self._assumed_role_arn = ""
 
     @property
     def identity(self) -> Identity | None:
@@ -90,6 +91,11 @@ class RolesAnywhere:
     def accepted(self) -> Identity | None:
         """The identity that the latest session was created with."""
         return self._accepted[0] if self._accepted else None
+
+    @property
+    def assumed_role_arn(self) -> str:
+        """The ARN that AWS knows the latest session's owner by; empty before there is one."""
+        return self._assumed_role_arn
 
     @property
     def last_problem(self) -> RolesAnywhereError | None:
@@ -112,6 +118,15 @@ class RolesAnywhere:
         self._refused = None
         return credentials
 
+    async def load_identity(self) -> Identity:
+        """The identity that would sign now. Raises what `create_session` does before it asks."""
+        return (await self._usable())[0]
+
+    def resume(self, kept: Credentials) -> None:
+        """``kept`` was created by a process before this one, with the identity loaded last."""
+        self._accepted = self._held
+        self._renewable_from = _half_of(kept)
+
     async def close(self) -> None:
         """Close the connection to the service."""
         await self._transport.close()
@@ -127,9 +142,9 @@ class RolesAnywhere:
             # Where the time was in doubt the service was asked nevertheless; we say it better.
             check(pair[0], at=self._now())
         credentials = sessions.read_reply(reply, self._settings, at=self._now())
+        self._assumed_role_arn = sessions.assumed_role_of(reply)
         self._accepted = pair
-        life = credentials.expires - credentials.issued
-        self._renewable_from = credentials.issued + life * pacing.RENEW_FROM
+        self._renewable_from = _half_of(credentials)
         return credentials
 
     async def _send(self, pair: _Pair) -> Reply:
@@ -209,6 +224,11 @@ class RolesAnywhere:
             for sentence in warnings(fresh[0], at=at):
                 log.warning("identity questionable", extra={"problem": sentence})
         self._held = fresh
+
+
+def _half_of(credentials: Credentials) -> datetime:
+    life = credentials.expires - credentials.issued
+    return credentials.issued + life * pacing.RENEW_FROM
 
 
 def _tell_kept(earlier: Identity, problem: RolesAnywhereError) -> None:

@@ -28,6 +28,8 @@ def ask(
     probes = Probes(
         current=lambda: held,
         problem=lambda: problem,
+        prospect=lambda: "next attempt in 12 s",
+        metrics=lambda: Reply(200, "metric 1\n", "text/plain; version=0.0.4"),
         background=(Work(), work or Work()),
         redact=lambda text: text.replace(SECRET_ACCESS_KEY, "[redacted]"),
     )
@@ -42,20 +44,22 @@ def test_holding_credentials_is_being_ready() -> None:
 def test_a_failed_renewal_does_not_end_readiness_but_is_told() -> None:
     problem = Problem("Throttled", "too fast")
     assert ask("/readyz", held=some_credentials(), problem=problem) == Reply(
-        200, "ready, for now: Throttled: too fast\n"
+        200, "ready, for now: Throttled: too fast; next attempt in 12 s\n"
     )
 
 
-def test_before_the_first_session_readiness_says_so() -> None:
-    reply = ask("/readyz")
-    assert reply.status == 503
-    assert "still being created" in reply.body
+def test_before_the_first_session_readiness_says_what_is_waited_for() -> None:
+    assert ask("/readyz") == Reply(503, "no credentials yet: next attempt in 12 s\n")
+
+
+def test_metrics_are_told_to_whoever_asks() -> None:
+    assert ask("/metrics") == Reply(200, "metric 1\n", "text/plain; version=0.0.4")
 
 
 def test_without_credentials_readiness_says_why_on_one_line() -> None:
     problem = Problem("AccessDenied", "the role\ntrusts another anchor")
     assert ask("/readyz", problem=problem) == Reply(
-        503, "no credentials: AccessDenied: the role trusts another anchor\n"
+        503, "no credentials: AccessDenied: the role trusts another anchor; next attempt in 12 s\n"
     )
 
 
@@ -87,5 +91,5 @@ def test_no_probe_shows_a_secret() -> None:
 def test_a_secret_that_slipped_into_a_sentence_stops_here() -> None:
     problem = Problem("UnreadableFile", f"{SECRET_ACCESS_KEY} cannot be read")
     assert ask("/readyz", problem=problem).body == (
-        "no credentials: UnreadableFile: [redacted] cannot be read\n"
+        "no credentials: UnreadableFile: [redacted] cannot be read; next attempt in 12 s\n"
     )

@@ -164,7 +164,7 @@ async def test_an_earlier_identity_is_not_used_past_its_time(wire: Wire) -> None
     async with a_client(disk, clock) as client:
         await ask(client)
         disk.held = GONE
-        clock.time = NOW + timedelta(days=1)
+        clock.time = GOOD.certificate.not_valid_after_utc
         with pytest.raises(UnreadableFile):
             await client.create_session()
         assert client.last_problem is GONE

@@ -1,7 +1,8 @@
 """Tools written in Go, built once from the modules under ``tests/tools`` into the cache.
 
 Versions come from the committed ``go.mod`` and ``go.sum`` alone; nothing here chooses, edits or
-upgrades one, and nothing is written into the checkout.
+upgrades one, and nothing is written into the checkout. A module may also hold a tool of our own:
+that is built anew when its files change.
 """
 
 import fcntl
@@ -21,10 +22,14 @@ from tests.support.tools import ToolMissing
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
+# Instead of a version, for what is no module's but ours.
+OURS = "ours"
+
 # Kubernetes from nothing takes minutes on two cores; past this, the build hangs.
 BUILD_TIMEOUT_SECONDS = 1800
 
 _REQUIREMENT = re.compile(r"^\s*(?:require\s+)?(?P<path>[\w.~/-]+\.[\w.~/-]+)\s+(?P<version>v\S+)")
+_MODULE = re.compile(r"^module\s+(?P<path>\S+)", re.MULTILINE)
 _MAJOR_VERSION = re.compile(r"v\d+")
 
 
@@ -77,20 +82,28 @@ def pinned_version(module: str, package: str) -> str:
 def _required_version(source: Path, package: str) -> str:
     """The longest required module path that ``package`` lies in decides, as it does for go."""
     found: dict[str, str] = {}
-    for line in (source / "go.mod").read_text().splitlines():
+    content = (source / "go.mod").read_text()
+    if (ours := _MODULE.search(content)) and _lies_in(package, ours["path"]):
+        return OURS
+    for line in content.splitlines():
         if match := _REQUIREMENT.match(line):
             found[match["path"]] = match["version"]
-    owners = [path for path in found if f"{package}/".startswith(f"{path}/")]
+    owners = [path for path in found if _lies_in(package, path)]
     if not owners:
         raise ToolMissing(f"{source / 'go.mod'} requires no module that holds {package}: add it")
     return found[max(owners, key=len)]
 
 
+def _lies_in(package: str, module: str) -> bool:
+    return f"{package}/".startswith(f"{module}/")
+
+
 def _home_of(source: Path, package: str, *, cgo: bool, flags: Sequence[str]) -> Path:
     """A folder that changes whenever anything that decides the binary's bytes does."""
     recipe = hashlib.sha256(repr((package, cgo, list(flags))).encode())
-    for name in ("go.mod", "go.sum"):
-        recipe.update((source / name).read_bytes())
+    for path in sorted(source.rglob("*")):
+        if path.name in {"go.mod", "go.sum"} or path.suffix == ".go":
+            recipe.update(path.read_bytes())
     version = _required_version(source, package)
     return cache_dir() / "bin" / f"{source.name}-{version}-{recipe.hexdigest()[:12]}"
 

@@ -124,3 +124,19 @@ def test_a_build_that_hangs_is_given_up(bench: Path) -> None:
 def test_a_package_that_nothing_requires_is_a_mistake(bench: Path) -> None:
     with pytest.raises(ToolMissing, match=r"requires no module that holds example\.com/other"):
         gotools.build("ours", "example.com/other")
+
+
+def test_a_tool_of_our_own_is_built_anew_when_its_files_change(bench: Path) -> None:
+    main = bench / "tools" / "ours" / "main.go"
+    main.write_text("package main\n")
+    first = gotools.build("ours", "example.com/ours")
+    assert first.parent.name.startswith("ours-ours-")
+    assert gotools.build("ours", "example.com/ours") == first
+    main.write_text("package main // changed\n")
+    assert gotools.build("ours", "example.com/ours") != first
+    assert len(calls(bench)) == 2
+
+
+def test_a_tool_of_our_own_needs_no_sums(bench: Path) -> None:
+    (bench / "tools" / "ours" / "go.sum").unlink()
+    assert gotools.build("ours", "example.com/ours").exists()

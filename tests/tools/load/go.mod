@@ -1,0 +1,3 @@
+module rolesanywhere.dev/tests/tools/load
+
+go 1.26

@@ -10,7 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from rolesanywhere_contract import environment
+from rolesanywhere_contract import certselector, environment
 from rolesanywhere_contract.arns import (
     ProfileArn,
     RoleArn,
@@ -169,7 +169,8 @@ class IdentitySettings:
     cert_selector: str | None = field(
         default=None,
         metadata=described(
-            text, "which certificate, of several: Key=x509Subject,Value=… or file://<path>"
+            certselector.checked,
+            "which certificate, of several: Key=x509Subject,Value=… or file://<path>",
         ),
     )
     use_latest_expiring_certificate: bool = field(

@@ -6,23 +6,42 @@ user guide, "Trust model"). What it certainly refuses is refused here, with the 
 refuse is a warning. Never reads a file or a clock, never sees a private key.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar.certificates import (
+    InvalidIdentity,
+    PublicKey,
+    ancestors,
+    described,
+    holds,
+    is_self_signed,
+    listed,
+    read_certificates,
+)
 
-PublicKey = RSAPublicKey | EllipticCurvePublicKey
-
-_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+__all__ = [
+    "AmbiguousCertificate",
+    "CertificateExpired",
+    "CertificateNotYetValid",
+    "Identity",
+    "InvalidIdentity",
+    "KeyMismatch",
+    "NoSuchCertificate",
+    "PublicKey",
+    "assemble",
+    "check",
+    "expires_soon",
+    "read_certificates",
+    "warnings",
+]
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -30,17 +49,26 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 # behind by what SigV4 tolerates anyway before "not yet valid" is worth saying.
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 
-
-class InvalidIdentity(RolesAnywhereError):
-    """The certificate cannot be an identity for Roles Anywhere, whatever the time."""
-
-    code = "InvalidIdentity"
+# Who rotates certificates does so well before this; whoever has not should be told in daylight.
+EXPIRES_SOON: Final = timedelta(days=1)
 
 
 class KeyMismatch(RolesAnywhereError):
     """No certificate at hand belongs to the private key; in mid-rotation that passes."""
 
     code = "KeyMismatch"
+
+
+class NoSuchCertificate(RolesAnywhereError):
+    """The selector fits none of the certificates at hand; in mid-rotation that passes."""
+
+    code = "NoSuchCertificate"
+
+
+class AmbiguousCertificate(RolesAnywhereError):
+    """The selector fits several certificates of the key."""
+
+    code = "AmbiguousCertificate"
 
 
 class CertificateExpired(RolesAnywhereError):
@@ -86,62 +114,45 @@ class Identity:
         return self.leaf.not_valid_after_utc
 
     def __str__(self) -> str:
-        return f"certificate {self.subject!r} (serial {self.serial:x}) in {self.where}"
-
-
-def read_certificates(pem: bytes, *, where: str) -> tuple[x509.Certificate, ...]:
-    """Every certificate in ``pem``, in order; keys and text between them do not matter.
-
-    Raises `InvalidIdentity` when there is none or one is damaged.
-    """
-    if _BEGIN not in pem:
-        raise InvalidIdentity(
-            f"{where} holds no PEM certificate",
-            hint="expected -----BEGIN CERTIFICATE-----; convert DER or PKCS#12 with openssl",
-        )
-    try:
-        found = tuple(x509.load_pem_x509_certificates(pem))
-        for certificate in found:  # parsed lazily: what is damaged shall show here
-            _ = (certificate.subject, certificate.issuer, certificate.version)
-    except (ValueError, x509.InvalidVersion):
-        found = ()
-    # A certificate without its END line is none to the parser: a file that is still being written
-    # would lose its intermediates without a word.
-    if len(found) < pem.count(_BEGIN):
-        raise InvalidIdentity(
-            f"{where} holds a certificate that cannot be read",
-            hint="each must be complete, from its BEGIN line to its END line",
-        )
-    return found
+        return f"{described(self.leaf)} in {self.where}"
 
 
 def assemble(
-    certificates: Sequence[x509.Certificate], *, public_key: PublicKey, where: str
+    certificates: Sequence[x509.Certificate],
+    *,
+    public_key: PublicKey,
+    where: str,
+    wanted: Callable[[x509.Certificate], bool] | None = None,
+    latest: bool = False,
+    at: datetime | None = None,
 ) -> Identity:
     """The identity that ``public_key`` has among ``certificates``.
 
-    The leaf is the first that holds the key; all that lead up from it are its chain, in order from
-    leaf to root and once each. Raises `KeyMismatch` when no certificate holds the key.
+    The leaf is a certificate that holds the key and is ``wanted``. Of several, it is that valid
+    ``at`` that time which ends last; but where they are wanted by name, they must be asked for as
+    ``latest`` too. All that lead up from the leaf are its chain, in order from leaf to root and
+    once each. Raises `NoSuchCertificate`, `AmbiguousCertificate`, or `KeyMismatch` when no
+    certificate holds the key.
     """
-    wanted = _key_bytes(public_key)
-    leaf = next((held for held in certificates if _key_of(held) == wanted), None)
-    if leaf is None:
-        first = certificates[0]
+    chosen = [held for held in dict.fromkeys(certificates) if wanted is None or wanted(held)]
+    if not chosen:
+        raise NoSuchCertificate(
+            f"the cert selector fits none of the {len(certificates)} certificate(s) in {where}:"
+            f" {listed(certificates)}",
+            hint="correct the selector, or the files",
+        )
+    ours = [held for held in chosen if holds(held, public_key)]
+    if not ours:
         raise KeyMismatch(
-            f"the private key does not belong to certificate {first.subject.rfc4514_string()!r}"
-            f" (serial {first.serial_number:x}) in {where}",
+            f"the private key does not belong to {listed(chosen[:1])} in {where}",
             hint="expected the key that this certificate was issued for",
         )
-    others = [held for held in dict.fromkeys(certificates) if held != leaf]
-    path = tuple(_ancestors(leaf, others))
-    return Identity(
-        leaf=leaf,
-        # A self-signed certificate is left out: either it is the trust anchor, which the service
-        # has, or no path to the anchor leads through it, since it names no issuer but itself.
-        chain=tuple(held for held in path if not _self_signed(held)),
-        unrelated=len(others) - len(path),
-        where=where,
-    )
+    if wanted is not None and len(ours) > 1 and not latest:
+        raise AmbiguousCertificate(
+            f"the cert selector fits {len(ours)} certificates in {where}: {listed(ours)}",
+            hint="narrow it down, or set --use-latest-expiring-certificate",
+        )
+    return _chained(_best(ours, at=at), certificates, where=where)
 
 
 def check(identity: Identity, *, at: datetime) -> None:
@@ -169,6 +180,8 @@ def check(identity: Identity, *, at: datetime) -> None:
 def warnings(identity: Identity, *, at: datetime) -> tuple[str, ...]:
     """What may become a refusal, a sentence each; nothing here stops a session."""
     found: list[str] = []
+    if soon := expires_soon(identity, at=at):
+        found.append(soon)
     if _extension(identity.leaf, x509.BasicConstraints) is None:
         found.append(
             f"{identity} has no readable basic constraints, but Roles Anywhere expects CA:false"
@@ -189,6 +202,43 @@ def warnings(identity: Identity, *, at: datetime) -> tuple[str, ...]:
         if not held.not_valid_before_utc - CLOCK_TOLERANCE <= at < held.not_valid_after_utc
     ]
     return tuple(found)
+
+
+def expires_soon(identity: Identity, *, at: datetime) -> str | None:
+    """A sentence, while less than `EXPIRES_SOON` is left of the leaf's time; None before that."""
+    left = identity.not_after - at
+    if left >= EXPIRES_SOON:
+        return None
+    minutes = max(0, int(left.total_seconds()) // 60)
+    return (
+        f"{identity} expires at {_show(identity.not_after)}, in {minutes // 60} h {minutes % 60}"
+        " min: its issuer or cert-manager should have renewed it, unless it lives no longer"
+    )
+
+
+def _best(ours: Sequence[x509.Certificate], *, at: datetime | None) -> x509.Certificate:
+    """Valid at the time, then latest to end, then first."""
+
+    def rank(held: x509.Certificate) -> tuple[bool, datetime]:
+        end = held.not_valid_after_utc
+        return at is None or held.not_valid_before_utc - CLOCK_TOLERANCE <= at < end, end
+
+    return max(ours, key=rank)
+
+
+def _chained(
+    leaf: x509.Certificate, certificates: Sequence[x509.Certificate], *, where: str
+) -> Identity:
+    others = [held for held in dict.fromkeys(certificates) if held != leaf]
+    path = tuple(ancestors(leaf, others))
+    return Identity(
+        leaf=leaf,
+        # A self-signed certificate is left out: either it is the trust anchor, which the service
+        # has, or no path to the anchor leads through it, since it names no issuer but itself.
+        chain=tuple(held for held in path if not is_self_signed(held)),
+        unrelated=len(others) - len(path),
+        where=where,
+    )
 
 
 def _flaws(leaf: x509.Certificate) -> Iterator[str]:
@@ -219,45 +269,6 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extens
         return certificate.extensions.get_extension_for_class(kind).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return None
-
-
-def _ancestors(
-    leaf: x509.Certificate, others: Sequence[x509.Certificate]
-) -> Iterator[x509.Certificate]:
-    """Level by level, so that both of two cross-signed intermediates come along."""
-    level, left = [leaf], list(others)
-    while level:
-        issuers = [held for held in left if any(_issued(held, below) for below in level)]
-        yield from issuers
-        left = [held for held in left if held not in issuers]
-        level = issuers
-
-
-def _issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
-    try:
-        subject.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
-        return False
-    except UnsupportedAlgorithm:
-        return issuer.subject == subject.issuer
-    return True
-
-
-def _self_signed(certificate: x509.Certificate) -> bool:
-    return certificate.subject == certificate.issuer and _issued(certificate, certificate)
-
-
-def _key_bytes(public_key: PublicKey) -> bytes:
-    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _key_of(certificate: x509.Certificate) -> bytes | None:
-    """None for a kind of key that cannot be ours."""
-    try:
-        public_key = certificate.public_key()
-    except (UnsupportedAlgorithm, ValueError):
-        return None
-    return _key_bytes(public_key) if isinstance(public_key, PublicKey) else None
 
 
 def _show(time: datetime) -> str:

@@ -24,13 +24,16 @@ class KeyKind(StrEnum):
 
     RSA = "RSA"
     ECDSA = "ECDSA"
+    MLDSA = "MLDSA"
 
 
 # Named by our own key. The hash that the issuer put on our certificate says nothing about it, and
-# every curve signs SHA-256: P-384 and P-521 have no algorithm name of their own.
+# every curve signs SHA-256: P-384 and P-521 have no algorithm name of their own, nor have the
+# three sizes of ML-DSA.
 ALGORITHM: Final[Mapping[KeyKind, str]] = {
     KeyKind.RSA: "AWS4-X509-RSA-SHA256",
     KeyKind.ECDSA: "AWS4-X509-ECDSA-SHA256",
+    KeyKind.MLDSA: "AWS4-X509-MLDSA",
 }
 
 
@@ -57,11 +60,11 @@ class Draft:
 
     @property
     def payload(self) -> bytes:
-        """What the private key signs; hashing it (SHA-256) is part of the signature scheme."""
+        """What the private key signs. Hashing it, with SHA-256 or as ML-DSA does, is its part."""
         return self.string_to_sign.encode()
 
     def signed_with(self, signature: bytes) -> SignedRequest:
-        """The request to send. ``signature`` is PKCS#1 v1.5 for RSA and DER for ECDSA."""
+        """The request to send. ``signature`` is as `keys.SigningKey.sign` gives it."""
         authorization = (
             f"{self.algorithm} Credential={self.credential}, "
             f"SignedHeaders={_names(self.headers)}, Signature={signature.hex()}"

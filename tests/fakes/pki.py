@@ -4,6 +4,7 @@ It issues what it is told, also what no decent authority would (``crooked`` make
 library refuses). It never reads a clock: ``at`` comes in by argument.
 """
 
+import base64
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,13 +13,18 @@ from typing import Final, Literal, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-KeyKind: TypeAlias = Literal["rsa-2048", "rsa-3072", "p256", "p384", "p521"]
-KeyForm: TypeAlias = Literal["pkcs1", "pkcs8", "sec1"]
+from tests.fakes import mldsa as fips204
+
+MldsaKey: TypeAlias = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | MldsaKey
+KeyKind: TypeAlias = Literal[
+    "rsa-2048", "rsa-3072", "p256", "p384", "p521", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87"
+]
+KeyForm: TypeAlias = Literal["pkcs1", "pkcs8", "sec1", "seed", "expanded", "both"]
 
 _MAKERS: Final[Mapping[KeyKind, Callable[[], PrivateKey]]] = {
     "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
@@ -26,6 +32,15 @@ _MAKERS: Final[Mapping[KeyKind, Callable[[], PrivateKey]]] = {
     "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "ml-dsa-44": mldsa.MLDSA44PrivateKey.generate,
+    "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
+    "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
+}
+
+_MLDSA_KINDS: Final[Mapping[KeyKind, type[MldsaKey]]] = {
+    "ml-dsa-44": mldsa.MLDSA44PrivateKey,
+    "ml-dsa-65": mldsa.MLDSA65PrivateKey,
+    "ml-dsa-87": mldsa.MLDSA87PrivateKey,
 }
 
 # What PEM calls PKCS#1 (RFC 8017) and SEC1 (RFC 5915) is OpenSSL's "traditional" form: one for
@@ -62,7 +77,7 @@ class Template:
     """
 
     starts: timedelta = timedelta(hours=-1)
-    lives: timedelta = timedelta(days=1)
+    lives: timedelta = timedelta(days=7)
     ca: bool | None = False
     path_length: int | None = None
     usage: frozenset[str] | None = frozenset({"digital_signature"})
@@ -105,7 +120,8 @@ def issue(
     )
     for extension, critical in _extensions(template):
         builder = builder.add_extension(extension, critical)
-    return builder.sign(signer, template.hash)
+    # ML-DSA hashes what it signs itself (RFC 9881, section 3).
+    return builder.sign(signer, None if isinstance(signer, MldsaKey) else template.hash)
 
 
 def _extensions(template: Template) -> list[tuple[x509.ExtensionType, bool]]:
@@ -142,10 +158,17 @@ class Identity:
         return b"".join(each.public_bytes(Encoding.PEM) for each in self.chain)
 
     def key_pem(self, form: KeyForm = "pkcs8") -> bytes:
-        """The private key, unencrypted; ``pkcs1`` fits RSA keys alone and ``sec1`` EC keys."""
+        """The private key, unencrypted; ``pkcs1`` fits RSA keys alone, ``sec1`` EC keys, and
+        ``seed``, ``expanded`` and ``both`` fit ML-DSA keys."""
+        if isinstance(self.key, MldsaKey):
+            return _mldsa_pem(self.key, "seed" if form == "pkcs8" else form)
         if form != "pkcs8" and (form == "pkcs1") != isinstance(self.key, rsa.RSAPrivateKey):
             raise ValueError(f"a {type(self.key).__name__} has no {form} form")
         return self.key.private_bytes(Encoding.PEM, _FORMATS[form], NoEncryption())
+
+    def key_der(self, form: KeyForm = "pkcs8") -> bytes:
+        """What ``key_pem`` has between its lines."""
+        return base64.b64decode(b"".join(self.key_pem(form).splitlines()[1:-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +225,19 @@ class Authority(Identity):
         mine = self.certificate
         fresh = issue(template, name, key, issuer=mine.subject, signer=self.key, at=at)
         return Identity(key, fresh, () if mine.issuer == mine.subject else (mine, *self.chain))
+
+
+def kind_of(key: MldsaKey) -> KeyKind:
+    """Which of the three sizes ``key`` is of."""
+    return next(kind for kind, made in _MLDSA_KINDS.items() if isinstance(key, made))
+
+
+def _mldsa_pem(key: MldsaKey, form: KeyForm) -> bytes:
+    if form not in ("seed", "expanded", "both"):
+        raise ValueError(f"an ML-DSA key has no {form} form")
+    der = fips204.pkcs8(key.private_bytes_raw(), kind_of(key), form)
+    lines = base64.encodebytes(der)
+    return b"-----BEGIN PRIVATE KEY-----\n" + lines + b"-----END PRIVATE KEY-----\n"
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.fakes.pki import Identity, PrivateKey
+from tests.fakes.pki import Identity, MldsaKey, PrivateKey
 from tests.fakes.sessions import Issued
 from tests.fakes.wire import WireRequest
 
@@ -95,7 +95,7 @@ def with_certificate(
     key = key or identity.key
     stamp = amz_date(at)
     scope = scope or f"{stamp[:8]}/{region}/rolesanywhere/aws4_request"
-    algorithm = algorithm or f"AWS4-X509-{'RSA' if _is_rsa(key) else 'ECDSA'}-SHA256"
+    algorithm = algorithm or _word(key)
     headers = {"Host": host, "X-Amz-Date": stamp, "X-Amz-X509": _base64(identity.der)}
     if identity.chain:
         headers["X-Amz-X509-Chain"] = ",".join(
@@ -130,13 +130,17 @@ def with_secret(
     )
 
 
-def _is_rsa(key: PrivateKey) -> bool:
-    return isinstance(key, rsa.RSAPrivateKey)
+def _word(key: PrivateKey) -> str:
+    if isinstance(key, MldsaKey):
+        return "AWS4-X509-MLDSA"
+    return f"AWS4-X509-{'RSA' if isinstance(key, rsa.RSAPrivateKey) else 'ECDSA'}-SHA256"
 
 
 def _sign(key: PrivateKey, message: bytes) -> bytes:
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+    if isinstance(key, MldsaKey):
+        return key.sign(message)
     return key.sign(message, ec.ECDSA(hashes.SHA256()))
 
 

@@ -14,9 +14,20 @@ from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 # "The signing algorithm MUST include SHA256 or stronger. MD5 and SHA1 are rejected."
 STRONG_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
+
+# ML-DSA names no hash: SHAKE256 is part of it (FIPS 204), and the service has taken such
+# certificates since it took such keys.
+MLDSA: Final = frozenset(
+    {
+        SignatureAlgorithmOID.ML_DSA_44,
+        SignatureAlgorithmOID.ML_DSA_65,
+        SignatureAlgorithmOID.ML_DSA_87,
+    }
+)
 
 # Bounds the search; real hierarchies have one or two authorities below the root.
 MAX_ISSUERS: Final = 5
@@ -107,12 +118,18 @@ def _issued(issuer: x509.Certificate, step: _Step, now: datetime) -> bool:
 def _check_basics(certificate: x509.Certificate, now: datetime) -> None:
     if certificate.version is not x509.Version.v3:
         raise Untrusted("The certificate must be X.509 version 3")
-    if _hash_name(certificate) not in STRONG_HASHES:
+    if not _is_strong(certificate):
         raise Untrusted("The certificate must be signed with SHA-256 or stronger")
     if now < certificate.not_valid_before_utc:
         raise Untrusted("The certificate is not valid yet")
     if now > certificate.not_valid_after_utc:
         raise Untrusted("The certificate has expired")
+
+
+def _is_strong(certificate: x509.Certificate) -> bool:
+    if certificate.signature_algorithm_oid in MLDSA:
+        return True
+    return _hash_name(certificate) in STRONG_HASHES
 
 
 def _hash_name(certificate: x509.Certificate) -> str:

@@ -12,9 +12,11 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import files as disk
 from rolesanywhere_sidecar import identities
-from rolesanywhere_sidecar.identities import IdentityFiles, UnreadableFile
-from rolesanywhere_sidecar.identity import InvalidIdentity, KeyMismatch
+from rolesanywhere_sidecar.certificates import InvalidIdentity
+from rolesanywhere_sidecar.identities import IdentityFiles
+from rolesanywhere_sidecar.identity import KeyMismatch
 from rolesanywhere_sidecar.keys import InvalidKey, UnsupportedKey
+from rolesanywhere_sidecar.volumes import UnreadableFile
 from tests.fakes.pki import Authority, Identity
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 
@@ -245,9 +247,9 @@ async def test_a_pair_that_never_matches_is_said_to_be_so(tmp_path: Path) -> Non
         (lambda path: path.joinpath("tls.key").unlink(), UnreadableFile,
          "the private key {}/tls.key cannot be read: No such file or directory"),
         (lambda path: path.joinpath("tls.key").write_bytes(b""), InvalidKey,
-         "{}/tls.key holds no PEM private key"),
+         "{}/tls.key holds no private key"),
         (lambda path: path.joinpath("tls.crt").write_bytes(b""), InvalidIdentity,
-         "{}/tls.crt holds no PEM certificate"),
+         "{}/tls.crt holds no certificate"),
         (lambda path: path.joinpath("tls.crt").write_bytes(b"x" * (1 << 20) + b"y"), UnreadableFile,
          "it is larger than 1048576 bytes"),
         (lambda path: folder_instead(path / "tls.key"),
@@ -282,17 +284,19 @@ async def test_a_volume_whose_links_go_round_is_an_unreadable_file(tmp_path: Pat
 async def test_intermediates_that_are_none_are_said_with_their_path(tmp_path: Path) -> None:
     write(tmp_path, OLD)
     (tmp_path / "ca.pem").write_bytes(b"")
-    with pytest.raises(InvalidIdentity, match=r"ca\.pem holds no PEM certificate"):
+    with pytest.raises(InvalidIdentity, match=r"ca\.pem holds no certificate"):
         await files(tmp_path, str(tmp_path / "ca.pem")).load()
 
 
 @pytest.mark.parametrize("place", ["certificate", "private_key", "intermediates"])
 async def test_a_pkcs11_uri_is_answered_at_once(tmp_path: Path, place: str) -> None:
     write(tmp_path, OLD)
-    paths = {"certificate": str(tmp_path / "tls.crt"), "private_key": str(tmp_path / "tls.key")}
     uri = "pkcs11:token=t;object=o?pin-value=1234"
+    paths = {name: str(tmp_path / f"tls.{name[:3]}") for name in ("certificate", "private_key")}
+    paths |= {"intermediates": str(tmp_path / "ca.pem"), place: uri}
+    certificate, private_key, intermediates = paths.values()
     with pytest.raises(UnsupportedKey, match="not in this version yet; give a PEM file") as caught:
-        await IdentityFiles(**{**paths, place: uri}, pause=60).load()
+        await IdentityFiles(certificate, private_key, intermediates, pause=60).load()
     assert "1234" not in str(caught.value)
 
 

@@ -16,17 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.identity import PublicKey
+from rolesanywhere_sidecar.certificates import PublicKey
 from rolesanywhere_sidecar.keys import InvalidKey, SigningKey, UnsupportedKey, open_key
 from rolesanywhere_sidecar.signing import KeyKind
-from tests.fakes import pki
 
 WHERE = "/keys/tls.key"
 WEAK_RSA = rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
 DSA = dsa.generate_private_key(1024)  # noqa: S505 - to be refused
 PKCS8, TRADITIONAL = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL
-P256 = pki.new_key("p256")
-RSA = pki.new_key("rsa-2048")
+P256 = ec.generate_private_key(ec.SECP256R1())
+RSA = rsa.generate_private_key(65537, 2048)
 
 
 def pem(
@@ -44,8 +43,10 @@ def pem(
 def verify(public_key: PublicKey, signature: bytes, payload: bytes) -> None:
     if isinstance(public_key, rsa.RSAPublicKey):
         public_key.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
-    else:
+    elif isinstance(public_key, ec.EllipticCurvePublicKey):
         public_key.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
+    else:
+        public_key.verify(signature, payload)
 
 
 @pytest.mark.parametrize("form", [PKCS8, TRADITIONAL])
@@ -54,12 +55,12 @@ def verify(public_key: PublicKey, signature: bytes, payload: bytes) -> None:
     [
         (RSA, KeyKind.RSA),
         (P256, KeyKind.ECDSA),
-        (pki.new_key("p384"), KeyKind.ECDSA),
-        (pki.new_key("p521"), KeyKind.ECDSA),
+        (ec.generate_private_key(ec.SECP384R1()), KeyKind.ECDSA),
+        (ec.generate_private_key(ec.SECP521R1()), KeyKind.ECDSA),
     ],
 )
 async def test_a_key_signs_sha256_whatever_its_size(
-    key: pki.PrivateKey, kind: KeyKind, form: PrivateFormat
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, kind: KeyKind, form: PrivateFormat
 ) -> None:
     opened: SigningKey = open_key(WHERE, pem(key, form))
     assert opened.kind is kind
@@ -85,9 +86,10 @@ def test_windows_line_ends_do_not_matter() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (pem(P256, password=b"hunter2"), "is encrypted; decrypt it"),
-        (pem(RSA, TRADITIONAL, password=b"hunter2"), "is encrypted; decrypt it"),
-        (pem(ed25519.Ed25519PrivateKey.generate()), "neither RSA nor ECDSA; expected RSA"),
+        (
+            pem(ed25519.Ed25519PrivateKey.generate()),
+            "neither RSA nor ECDSA nor",
+        ),
         (pem(WEAK_RSA), "is RSA of 1024 bits; expected RSA of 2048"),
         (pem(ec.generate_private_key(ec.SECP256K1())), "is on the curve secp256k1"),
         (pem(ec.generate_private_key(ec.SECP224R1())), "is on the curve secp224r1"),
@@ -110,9 +112,9 @@ def test_a_key_that_cannot_sign_here_is_refused_in_a_sentence(content: bytes, sa
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "holds no PEM private key; expected -----BEGIN PRIVATE KEY-----"),
-        (b"\x30\x82\x00", "holds no PEM private key"),
-        (pem(P256)[:-30], "holds no PEM private key"),
+        (b"", "holds no private key; expected -----BEGIN PRIVATE KEY-----"),
+        (b"\x30\x82\x00", "cannot be read"),
+        (pem(P256)[:-30], "holds no private key"),
         (pem(P256).replace(b"M", b"N", 3), "cannot be read; it must be complete"),
         (b"-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----", "cannot be read"),
     ],

@@ -7,12 +7,28 @@ has its own module. Never shows a key: not in an error, not in a log, not in a `
 from typing import Protocol
 
 from rolesanywhere_contract.settings import PKCS11_SCHEME
-from rolesanywhere_sidecar.identity import PublicKey
+from rolesanywhere_sidecar.certificates import PublicKey
 from rolesanywhere_sidecar.keys import file
-from rolesanywhere_sidecar.keys.errors import InvalidKey, UnsupportedKey
+from rolesanywhere_sidecar.keys.errors import (
+    InvalidKey,
+    PasswordMissing,
+    PasswordWrong,
+    UnsupportedKey,
+)
+from rolesanywhere_sidecar.keys.memory import Digest, FileKey
 from rolesanywhere_sidecar.signing import KeyKind
 
-__all__ = ["InvalidKey", "SigningKey", "UnsupportedKey", "in_a_file", "open_key"]
+__all__ = [
+    "Digest",
+    "FileKey",
+    "InvalidKey",
+    "PasswordMissing",
+    "PasswordWrong",
+    "SigningKey",
+    "UnsupportedKey",
+    "in_a_file",
+    "open_key",
+]
 
 
 class SigningKey(Protocol):
@@ -29,7 +45,11 @@ class SigningKey(Protocol):
         ...
 
     async def sign(self, payload: bytes) -> bytes:
-        """SHA-256 of ``payload``, signed: PKCS#1 v1.5 for RSA, DER for ECDSA."""
+        """``payload``, signed as the service's algorithm for `kind` says.
+
+        PKCS#1 v1.5 with SHA-256 for RSA, DER with SHA-256 for ECDSA, and for ML-DSA pure mode
+        with an empty context.
+        """
         ...
 
 
@@ -47,10 +67,10 @@ def in_a_file(location: str) -> bool:
     return True
 
 
-def open_key(location: str, pem: bytes) -> SigningKey:
-    """The key at ``location``, whose file holds ``pem``.
+def open_key(location: str, content: bytes, *, password: bytes | None = None) -> FileKey:
+    """The key at ``location``, whose file holds ``content``: PEM, DER or PKCS#12.
 
-    Raises `InvalidKey` or `UnsupportedKey`.
+    Raises `InvalidKey`, `PasswordMissing`, `PasswordWrong` or `UnsupportedKey`.
     """
     in_a_file(location)
-    return file.read_key(pem, where=location)
+    return file.read_key(content, where=location, password=password)

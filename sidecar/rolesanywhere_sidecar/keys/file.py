@@ -1,135 +1,151 @@
-"""Private keys in PEM: PKCS#8, PKCS#1 and SEC1; RSA, P-256, P-384 and P-521.
+"""Private keys in files: PKCS#8, PKCS#1 and SEC1, in PEM or DER, encrypted or not, and PKCS#12.
 
 Never reads the file itself, and never repeats a parser's message: it could quote the key.
 """
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
-from rolesanywhere_sidecar.identity import PublicKey
-from rolesanywhere_sidecar.keys.errors import InvalidKey, UnsupportedKey
-from rolesanywhere_sidecar.signing import KeyKind
-
-MINIMUM_RSA_BITS: Final = 2048
-CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-
-_SUPPORTED: Final = "expected RSA of 2048 bits or more, or ECDSA on P-256, P-384 or P-521"
-_BLOCK = re.compile(
-    rb"-----BEGIN (?P<label>[A-Z0-9 ]*PRIVATE KEY)-----.*?-----END (?P=label)-----", re.DOTALL
+from rolesanywhere_sidecar import der, pem
+from rolesanywhere_sidecar.keys import legacy, mldsa, pbes2, pkcs12
+from rolesanywhere_sidecar.keys.errors import (
+    InvalidKey,
+    PasswordMissing,
+    PasswordWrong,
+    UnsupportedKey,
 )
-_LABELS: Final = (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY")
+from rolesanywhere_sidecar.keys.memory import SUPPORTED, FileKey, signing_with, unsupported
+
+_PKCS8: Final = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY")
+_TRADITIONAL: Final = ("RSA PRIVATE KEY", "EC PRIVATE KEY")
 
 # PEM labels of keys that are none of ours, and how to make them so.
-_FOREIGN: Final[Mapping[bytes, tuple[str, str]]] = {
-    b"OPENSSH PRIVATE KEY": (
+_FOREIGN: Final[Mapping[str, tuple[str, str]]] = {
+    "OPENSSH PRIVATE KEY": (
         "is in OpenSSH's own format",
         "convert a copy with ssh-keygen -p -m PKCS8",
     ),
-    b"DSA PRIVATE KEY": ("is a DSA key", _SUPPORTED),
-    b"TSS2 PRIVATE KEY": (
+    "DSA PRIVATE KEY": ("is a DSA key", SUPPORTED),
+    "TSS2 PRIVATE KEY": (
         "is a TPM's, and keys in an HSM or TPM are not in this version yet",
-        "give a PEM file with the key itself",
+        "give a file with the key itself",
     ),
 }
 
-
-@dataclass(frozen=True, slots=True)
-class RsaKey:
-    """An RSA key in memory; signs PKCS#1 v1.5 with SHA-256."""
-
-    _key: rsa.RSAPrivateKey = field(repr=False)
-
-    @property
-    def kind(self) -> KeyKind:
-        """Always RSA."""
-        return KeyKind.RSA
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half."""
-        return self._key.public_key()
-
-    async def sign(self, payload: bytes) -> bytes:
-        """The signature over ``payload``, as long as the modulus."""
-        return self._key.sign(payload, padding.PKCS1v15(), hashes.SHA256())
+_Load = Callable[[bytes, bytes | None], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class EcdsaKey:
-    """An elliptic-curve key in memory; signs ECDSA with SHA-256, whatever the curve."""
+def read_key(content: bytes, *, where: str, password: bytes | None = None) -> FileKey:
+    """The first private key in ``content``; certificates around it do not matter.
 
-    _key: ec.EllipticCurvePrivateKey = field(repr=False)
-
-    @property
-    def kind(self) -> KeyKind:
-        """Always ECDSA."""
-        return KeyKind.ECDSA
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half."""
-        return self._key.public_key()
-
-    async def sign(self, payload: bytes) -> bytes:
-        """The signature over ``payload``, in DER."""
-        return self._key.sign(payload, ec.ECDSA(hashes.SHA256()))
-
-
-def read_key(pem: bytes, *, where: str) -> RsaKey | EcdsaKey:
-    """The first private key in ``pem``; certificates around it do not matter.
-
-    Raises `InvalidKey` when there is none or it is damaged, and `UnsupportedKey` for an encrypted
-    one and for algorithms, sizes and curves that cannot sign here.
+    ``password`` is for a key that is encrypted, and no other. Raises `InvalidKey` when there is
+    none or it is damaged, `PasswordMissing` or `PasswordWrong`, and `UnsupportedKey` for schemes,
+    algorithms, sizes and curves that are not for us.
     """
-    block = _private_block(pem, where=where)
+    password = password or None
+    if pkcs12.recognised(content):
+        return pkcs12.open_store(content, where=where, password=password).key()
+    if der.looks_like_one(content):
+        return _from_der(content, where=where, password=password)
+    block = _private_block(content, where=where)
+    if block.label in _TRADITIONAL:
+        return signing_with(
+            _loaded(load_pem_private_key, block.text, where=where, password=password), where=where
+        )
     try:
-        key = load_pem_private_key(block, password=None)
-    except UnsupportedAlgorithm:
-        raise _unsupported(where, "is of an algorithm or curve that is not supported") from None
-    except (ValueError, TypeError):
-        raise InvalidKey(
-            f"the private key in {where} cannot be read",
-            hint="it must be complete, from its BEGIN line to its END line; openssl pkey checks it",
-        ) from None
-    if isinstance(key, rsa.RSAPrivateKey):
-        if key.key_size < MINIMUM_RSA_BITS:
-            raise _unsupported(where, f"is RSA of {key.key_size} bits")
-        return RsaKey(key)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        if not isinstance(key.curve, CURVES):
-            raise _unsupported(where, f"is on the curve {key.curve.name}")
-        return EcdsaKey(key)
-    raise _unsupported(where, "is neither RSA nor ECDSA")
+        return _from_der(block.decoded(), where=where, password=password)
+    except ValueError:
+        raise _damaged(where) from None
 
 
-def _private_block(pem: bytes, *, where: str) -> bytes:
-    """The key's own PEM block, found by us so that a file may hold parameters or certificates."""
-    found = _BLOCK.search(pem)
-    if found is None:
-        raise InvalidKey(
-            f"{where} holds no PEM private key",
-            hint="expected -----BEGIN PRIVATE KEY----- (or RSA or EC) up to its END line",
-        )
-    label = found["label"]
-    if label == b"ENCRYPTED PRIVATE KEY" or b"\nProc-Type: 4,ENCRYPTED" in found[0]:
+def holds_key(content: bytes) -> bool:
+    """Whether ``content`` is worth a `read_key`: it has a PEM key or is PKCS#12."""
+    return pkcs12.recognised(content) or any(
+        block.label.endswith("PRIVATE KEY") for block in pem.blocks(content)
+    )
+
+
+def _from_der(data: bytes, *, where: str, password: bytes | None) -> FileKey:
+    if mldsa.parameter_set(data):
+        return mldsa.read_key(data, where=where)
+    if not pbes2.is_affordable(data):
         raise UnsupportedKey(
-            f"the private key in {where} is encrypted",
-            hint="decrypt it, for example with openssl pkey, and protect the file instead",
+            f"the private key in {where} asks for more time or memory to be opened than is sound",
+            hint=f"encrypt it anew, with {pbes2.MOST_ITERATIONS} iterations at most",
         )
-    if label in _FOREIGN:
-        problem, hint = _FOREIGN[label]
+    try:
+        key = _loaded(load_der_private_key, data, where=where, password=password)
+    except (PasswordWrong, InvalidKey):
+        opened = _decrypted(data, password)
+        if opened is None or not mldsa.parameter_set(opened):
+            raise
+        return mldsa.read_key(opened, where=where)
+    return signing_with(key, where=where)
+
+
+def _decrypted(data: bytes, password: bytes | None) -> bytes | None:
+    """PKCS#8 that the library could not take in, without its encryption."""
+    try:
+        return pbes2.decrypt(data, password) if password else None
+    except ValueError:
+        return None
+
+
+def _loaded(load: _Load, data: bytes, *, where: str, password: bytes | None) -> object:
+    what = f"the private key in {where}"
+    try:
+        return _with_fitting_password(load, data, password)
+    except UnsupportedAlgorithm:
+        raise legacy.refusal(data, what=what) or unsupported(
+            where, "is of an algorithm or curve that is not supported"
+        ) from None
+    except TypeError:  # the library's word for a password that it lacks
+        raise PasswordMissing(what) from None
+    except Exception as problem:  # whatever a parser finds in it: its words may quote what it read
+        if "nknown" in str(problem):
+            raise UnsupportedKey(
+                f"{what} is encrypted in a way that is not supported",
+                hint="encrypt it anew with openssl pkcs8 -topk8 -v2 aes-256-cbc",
+            ) from None
+        if password is None or "Incorrect password" not in str(problem):
+            raise _damaged(where) from None
+        raise legacy.refusal(data, what=what) or PasswordWrong(what) from None
+
+
+def _with_fitting_password(load: _Load, data: bytes, password: bytes | None) -> object:
+    """A key that is not encrypted is no worse for a password that is set."""
+    try:
+        return load(data, password)
+    except TypeError:
+        if password is None:
+            raise
+        return load(data, None)
+
+
+def _private_block(content: bytes, *, where: str) -> pem.Block:
+    """The key's own PEM block, found by us so that a file may hold parameters or certificates."""
+    keys = (each for each in pem.blocks(content) if each.label.endswith("PRIVATE KEY"))
+    block = next(keys, None)
+    if block is None:
+        raise InvalidKey(
+            f"{where} holds no private key",
+            hint="expected -----BEGIN PRIVATE KEY----- (or RSA or EC) up to its END line, DER, or"
+            " PKCS#12",
+        )
+    if block.label in _FOREIGN:
+        problem, hint = _FOREIGN[block.label]
         raise UnsupportedKey(f"the private key in {where} {problem}", hint=hint)
-    if label not in _LABELS:
-        raise _unsupported(where, f"is a {label.decode()!r} block")
-    return found[0]
+    if block.label not in (*_PKCS8, *_TRADITIONAL):
+        raise unsupported(where, f"is a {block.label!r} block")
+    return block
 
 
-def _unsupported(where: str, problem: str) -> UnsupportedKey:
-    return UnsupportedKey(f"the private key in {where} {problem}", hint=_SUPPORTED)
+def _damaged(where: str) -> InvalidKey:
+    return InvalidKey(
+        f"the private key in {where} cannot be read",
+        hint="it must be complete, from its first byte or BEGIN line to its last; openssl pkey"
+        " checks it",
+    )

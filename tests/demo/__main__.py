@@ -27,7 +27,7 @@ from rolesanywhere_contract.names import (
 from tests.demo import readable
 from tests.demo.admission import Admitted, Tools, by_api_server, directly_asked
 from tests.demo.cast import Cast
-from tests.demo.kubelet import Node, await_startup
+from tests.demo.kubelet import Node, await_startup, environment
 from tests.demo.story import ClaimFailed, Story
 from tests.fakes.aws import FakeAWS
 from tests.fakes.pki import Authority, Identity
@@ -36,7 +36,9 @@ from tests.fakes.world import small_world
 HERE: Final = Path(__file__).parent
 # What the sidecar's image would bring.
 SIDECAR_ENTRYPOINT: Final = (sys.executable, "-m", "rolesanywhere_sidecar")
-SIDECAR_IMAGE_ENV: Final = {"PATH": os.environ.get("PATH", os.defpath)}
+SIDECAR_IMAGE_ENV: Final = {
+    "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+}
 
 # The sidecar looks at its files every few seconds, and spreads what follows over a few more.
 ROTATION_PATIENCE_SECONDS: Final = 30.0
@@ -127,7 +129,12 @@ async def start_sidecar(
                 container, cast.pod, entrypoint=SIDECAR_ENTRYPOINT, image_env=SIDECAR_IMAGE_ENV
             )
         )
-        attempts = await asyncio.to_thread(await_startup, container, process)
+        attempts = await asyncio.to_thread(
+            await_startup,
+            container,
+            process,
+            env={**SIDECAR_IMAGE_ENV, **environment(container, cast.pod)},
+        )
         story.show(cast.node.log(container).read_text())
         story.check(f"its startup probe succeeds, at attempt {attempts}", process.poll() is None)
         story.check(

@@ -11,8 +11,6 @@ import shlex
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -174,24 +172,37 @@ def _may_mount(namespaces: Sequence[str]) -> bool:
         return False
 
 
-def await_startup(container: Mapping[str, Any], process: subprocess.Popen[bytes]) -> int:
-    """Ask the container's startup probe as its own fields say; the number of attempts it took.
+def await_startup(
+    container: Mapping[str, Any], process: subprocess.Popen[bytes], *, env: Mapping[str, str]
+) -> int:
+    """Run the container's startup probe as its own fields say; the number of attempts it took.
 
-    Raises `KubeletError` when the container ends or its patience (``failureThreshold``) does.
+    Its command runs with the container's ``env``. Raises `KubeletError` when the container ends or
+    its patience (``failureThreshold``) does.
     """
     probe = container["startupProbe"]
-    url = f"http://127.0.0.1:{probe['httpGet']['port']}{probe['httpGet']['path']}"
     time.sleep(probe.get("initialDelaySeconds", 0))
-    answer = "nothing"
+    said = "nothing"
     for attempt in range(1, probe.get("failureThreshold", 3) + 1):
         if process.poll() is not None:
             raise KubeletError(f"the container ended with {process.returncode} before it was ready")
-        try:
-            with urllib.request.urlopen(url, timeout=probe.get("timeoutSeconds", 1)):
-                return attempt
-        except urllib.error.HTTPError as refused:
-            answer = refused.read().decode(errors="replace").strip()
-        except OSError as failed:
-            answer = str(failed)
+        succeeded, said = _probed(probe, env)
+        if succeeded:
+            return attempt
         time.sleep(probe.get("periodSeconds", 10))
-    raise KubeletError(f"the startup probe {url} never succeeded; its last answer: {answer}")
+    raise KubeletError(f"Startup probe failed: {said}")
+
+
+def _probed(probe: Mapping[str, Any], env: Mapping[str, str]) -> tuple[bool, str]:
+    command = probe["exec"]["command"]
+    try:
+        done = subprocess.run(
+            command,
+            env=env,
+            capture_output=True,
+            timeout=probe.get("timeoutSeconds", 1),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"command timed out: {shlex.join(command)}"
+    return done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace").strip()

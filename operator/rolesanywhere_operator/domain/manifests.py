@@ -11,7 +11,6 @@ from rolesanywhere_contract.names import (
     IDENTITY_DIRECTORY,
     IDENTITY_VOLUME,
     LIVENESS_PATH,
-    READINESS_PATH,
     SIDECAR_CONTAINER,
     TOKEN_DIRECTORY,
     TOKEN_PATH,
@@ -29,6 +28,9 @@ Json = dict[str, Any]
 
 # The image's entry point is the sidecar's program.
 SIDECAR_ARGS: Final = ["serve"]
+# An exec probe starts at no entry point, so that this spells the program out. What it prints goes
+# into the pod's Events: an httpGet's failure would show its status alone.
+SIDECAR_PROBE: Final = ["python3", "-m", "rolesanywhere_sidecar", "probe"]
 # Not the application's user, so that the application cannot read our files or memory.
 SIDECAR_USER: Final = 65532
 
@@ -66,8 +68,10 @@ def sidecar(binding: Binding, image: str) -> Json:
         # Holds back the containers that follow until credentials are at hand. There is no
         # readinessProbe on purpose: the pod must not leave its Services when AWS has an outage.
         "startupProbe": {
-            "httpGet": {"path": READINESS_PATH, "port": probe_port},
+            "exec": {"command": list(SIDECAR_PROBE)},
             "periodSeconds": 1,
+            # The probe itself gives up after one; the rest is for its start on a busy node.
+            "timeoutSeconds": 5,
             "failureThreshold": STARTUP_PATIENCE_SECONDS,
         },
         # Whether the process still turns, whatever AWS says: a restart cures nothing else.

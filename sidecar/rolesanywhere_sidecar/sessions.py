@@ -125,6 +125,15 @@ def date_of(reply: Reply) -> datetime | None:
     return _http_date(reply.headers.get("date", ""))
 
 
+def assumed_role_of(reply: Reply) -> str:
+    """The ARN that AWS knows the owner of the session in ``reply`` by; empty if it is not told.
+
+    Raises `InvalidReply` as `read_reply` does.
+    """
+    found = _assumed_role(_first_session(reply.body))
+    return found[0] if found else ""
+
+
 def _body(settings: Settings) -> bytes:
     wishes: dict[str, Any] = {"durationSeconds": settings.duration_seconds}
     if settings.role_session_name is not None:
@@ -177,10 +186,14 @@ def _expiration(text: str) -> datetime:
 
 
 def _account(session: Mapping[str, Any]) -> str | None:
+    found = _assumed_role(session)
+    return found["account"] if found else None
+
+
+def _assumed_role(session: Mapping[str, Any]) -> re.Match[str] | None:
     user = session.get("assumedRoleUser")
     arn = user.get("arn") if isinstance(user, dict) else None
-    found = _ASSUMED_ROLE.fullmatch(arn) if isinstance(arn, str) else None
-    return found["account"] if found else None
+    return _ASSUMED_ROLE.fullmatch(arn) if isinstance(arn, str) else None
 
 
 def _failure(reply: Reply, settings: Settings, *, at: datetime) -> Exception:

@@ -17,6 +17,7 @@ from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator import settings as operator_settings
 from rolesanywhere_operator.domain.decisions import Reason
 from rolesanywhere_sidecar.commandline import ALIASES, flag
+from rolesanywhere_sidecar.doctor.findings import Check
 
 REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
 
@@ -64,6 +65,11 @@ def test_the_operators_settings_are_these() -> None:
             row = [f"`{name}`", default(setting), environment.about(setting)]
             expected += [row] if row not in expected else []
     assert section("Settings of the operator") == expected
+
+
+def test_the_checks_of_the_doctor_are_these() -> None:
+    words = [row[0].strip("`") for row in section("Checks of the doctor")]
+    assert words == [str(check) for check in Check]
 
 
 def test_the_reasons_are_these() -> None:

@@ -22,6 +22,8 @@ NOTABLE_SKEW: Final = timedelta(minutes=1)
 CLOCK_SET: Final = timedelta(seconds=30)
 
 _DATE_RESOLUTION: Final = timedelta(seconds=1)
+# A service is many machines: no correction shall flap because of which of them answered.
+_HOSTS_APART: Final = timedelta(seconds=1)
 
 
 class Clock(Protocol):
@@ -129,7 +131,7 @@ def measured(theirs: datetime, *, sent: datetime, received: datetime, held: time
     """
     least, most = sent - (theirs + _DATE_RESOLUTION), received - theirs
     for likely in (timedelta(), held):
-        if least <= likely <= most:
+        if least - _HOSTS_APART <= likely <= most + _HOSTS_APART:
             return likely
     return timedelta(seconds=round(((least + most) / 2).total_seconds()))
 

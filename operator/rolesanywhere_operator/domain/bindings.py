@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_contract.names import IDENTITY_DIRECTORY, TOKEN_PATH
+from rolesanywhere_contract.names import IDENTITY_DIRECTORY, SESSION_PATH, TOKEN_PATH
 from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator.domain import selectors
 from rolesanywhere_operator.domain.selectors import Requirement
@@ -151,6 +151,9 @@ def _settings(spec: Mapping[str, Any]) -> Settings:
         "certificate": f"{IDENTITY_DIRECTORY}/{CERTIFICATE_FILE}",
         "private_key": f"{IDENTITY_DIRECTORY}/{PRIVATE_KEY_FILE}",
         "token_file": TOKEN_PATH,
+        # Beside the token: whoever can read this folder may ask for the session anyway, and nobody
+        # but the sidecar can write there. The file itself is its user's alone.
+        "session_file": SESSION_PATH,
     }
     env = {variable(name): text for name, text in (given | fixed).items()}
     try:

@@ -38,8 +38,10 @@ SIDECAR_USER: Final = 65532
 API_TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 
 # The pod waits this long, a second a step, for its first session. The sidecar retries on its own,
-# with back-off; a restart would only forget that, so it comes late, to end a true hang.
-STARTUP_PATIENCE_SECONDS: Final = 300
+# with back-off; a restart would only forget what that has learned, and the kubelet would add a
+# back-off of its own. So it comes late, to end a true hang: a turn in a fleet may be an hour ahead
+# (the sidecar believes no later one), and its longest wait between two attempts is five minutes.
+STARTUP_PATIENCE_SECONDS: Final = 3900
 
 # What a Python process with TLS needs; no CPU limit, because a throttled renewal is a late one.
 SIDECAR_RESOURCES: Final[Json] = {
@@ -92,7 +94,7 @@ def sidecar(binding: Binding, image: str) -> Json:
 
 
 def volumes(binding: Binding) -> list[Json]:
-    """The identity, for the sidecar alone, the token, in memory, and a volume with nothing in it.
+    """The identity, for the sidecar alone, token and session, in memory, and a volume with nothing.
 
     What is in memory does not keep a cluster autoscaler from removing the node, unlike what is on
     the node's disk.

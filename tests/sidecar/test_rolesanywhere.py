@@ -1,5 +1,6 @@
 """Which identity signs: what is on disk, or the last that was good, and what is told of it."""
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from rolesanywhere_sidecar.signing import SignedRequest
 from tests.fakes import pki
 from tests.fakes.pki import LEAF, Authority
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
+from tests.support.sessions import some_credentials
 
 NOW = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 ROOT = Authority.root(at=NOW)
@@ -203,3 +205,145 @@ async def test_a_doubtful_identity_is_used_and_told_of_once(
     told = [kept for kept in caplog.records if kept.msg == "identity questionable"]
     assert ["no readable key usage" in vars(record)["problem"] for record in told] == [True]
     assert len(wire.sent) == 2
+
+
+# An identity that passes here and is refused there
+
+REFUSED = Reply(403, {"x-amzn-errortype": "AccessDeniedException"}, b'{"message":"Untrusted"}')
+
+
+def granted(at: datetime, *, life: timedelta = timedelta(hours=1)) -> Reply:
+    credentials = {
+        "accessKeyId": "ASIAEXAMPLE",
+        "secretAccessKey": "s" * 40,
+        "sessionToken": "t" * 40,
+        "expiration": f"{at + life:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    return Reply(201, {}, json.dumps({"credentialSet": [{"credentials": credentials}]}).encode())
+
+
+class Choosy(Wire):
+    """Takes requests by ``accepted`` identities alone."""
+
+    def __init__(self, clock: Clock, *accepted: pki.Identity) -> None:
+        super().__init__()
+        self.clock = clock
+        self.accepted = {one.certificate.serial_number for one in accepted}
+
+    async def post(self, request: SignedRequest) -> Reply:
+        await super().post(request)
+        accepted = self.serials[-1] in self.accepted
+        return granted(self.clock.time) if accepted else REFUSED
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def choosy(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Choosy:
+    """A service that knows nothing of the next certificate's authority."""
+    found = Choosy(clock, GOOD)
+    monkeypatch.setattr(rolesanywhere, "Transport", lambda *_, **__: found)
+    return found
+
+
+GOOD_SERIAL, NEXT_SERIAL = GOOD.certificate.serial_number, NEXT.certificate.serial_number
+
+
+async def test_a_refused_identity_takes_nothing_from_the_one_before_it(
+    choosy: Choosy, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = Disk(GOOD)
+    async with a_client(disk, clock) as client:
+        await client.create_session()
+        disk.held = NEXT
+        clock.time += timedelta(minutes=31)
+        credentials = await client.create_session()
+        assert credentials.expires == clock.time + timedelta(hours=1)
+        assert client.unsettled
+        assert "Untrusted" in str(client.last_problem)
+        assert client.accepted is not None
+        assert client.accepted.leaf == GOOD.certificate
+    assert choosy.serials == [GOOD_SERIAL, NEXT_SERIAL, GOOD_SERIAL]
+    [record] = [kept for kept in caplog.records if kept.msg == "earlier identity kept"]
+    assert record.levelno == logging.WARNING
+    assert "Untrusted" in vars(record)["problem"]
+
+
+async def test_while_the_session_is_young_a_refusal_is_just_that(
+    choosy: Choosy, clock: Clock
+) -> None:
+    """So that the slow attempts at the new identity cost one request each."""
+    disk = Disk(GOOD)
+    async with a_client(disk, clock) as client:
+        await client.create_session()
+        disk.held = NEXT
+        clock.time += timedelta(minutes=29)
+        await ask(client)
+    assert choosy.serials == [GOOD_SERIAL, NEXT_SERIAL]
+
+
+async def test_a_refused_identity_is_used_as_soon_as_it_is_accepted(
+    choosy: Choosy, clock: Clock
+) -> None:
+    disk = Disk(GOOD)
+    async with a_client(disk, clock) as client:
+        await client.create_session()
+        disk.held = NEXT
+        clock.time += timedelta(minutes=31)
+        await client.create_session()
+        choosy.accepted = {NEXT_SERIAL}
+        await client.create_session()
+        assert not client.unsettled
+        assert client.last_problem is None
+    assert choosy.serials[2:] == [GOOD_SERIAL, NEXT_SERIAL]
+
+
+async def test_where_both_are_refused_the_new_ones_refusal_is_told(
+    choosy: Choosy, clock: Clock
+) -> None:
+    disk = Disk(GOOD)
+    async with a_client(disk, clock) as client:
+        await client.create_session()
+        disk.held, choosy.accepted = NEXT, set()
+        clock.time += timedelta(hours=2)
+        await ask(client)
+        assert not client.unsettled
+    assert choosy.serials == [GOOD_SERIAL, NEXT_SERIAL, GOOD_SERIAL]
+
+
+async def test_an_earlier_identity_that_has_expired_does_not_stand_in(
+    choosy: Choosy, clock: Clock
+) -> None:
+    lasting = ROOT.leaf("lasting", at=NOW, template=replace(LEAF, lives=timedelta(days=90)))
+    disk = Disk(GOOD)
+    async with a_client(disk, clock) as client:
+        await client.create_session()
+        disk.held = lasting
+        clock.time = GOOD.certificate.not_valid_after_utc
+        await ask(client)
+    assert choosy.serials == [GOOD_SERIAL, lasting.certificate.serial_number]
+
+
+async def test_a_session_kept_by_an_earlier_process_vouches_for_its_identity(
+    choosy: Choosy, clock: Clock
+) -> None:
+    disk = Disk(GOOD)
+    kept = some_credentials(issued=NOW)
+    async with a_client(disk, clock) as client:
+        await client.load_identity()
+        client.resume(kept)
+        disk.held = NEXT
+        await ask(client)
+        clock.time += timedelta(minutes=31)
+        await client.create_session()
+    assert choosy.serials == [NEXT_SERIAL, NEXT_SERIAL, GOOD_SERIAL]
+
+
+async def test_each_requests_time_is_measured(choosy: Choosy, clock: Clock) -> None:
+    measured: list[timedelta] = []
+    client = RolesAnywhere(SETTINGS, Disk(GOOD), now=clock.now, env={}, measure=measured.append)
+    await client.create_session()
+    assert measured == [timedelta()]

@@ -18,6 +18,10 @@ demo: .venv/ready .venv-aws-clients/ready ## walk the whole path once, on embedd
 test: .venv/ready .venv-aws-clients/ready ## lint, types, import contracts and all tests
 	@tests/tools/with-toolchain $(PYTHON) -m tests.run
 
+.PHONY: bench-sidecar
+bench-sidecar: .venv/ready ## measure the sidecar beside AWS's own helper (ARGS="--write docs/performance.md")
+	@tests/tools/with-toolchain $(PYTHON) -m tests.bench.sidecar $(ARGS)
+
 .PHONY: check
 check: .venv/ready ## lint, types, import contracts and unit tests: offline, half a minute
 	@$(PYTHON) -m tests.run lint types imports unit

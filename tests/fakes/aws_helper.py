@@ -7,10 +7,10 @@ from tests.fakes.pki import Identity, KeyForm
 from tests.support.commands import Outcome, finished
 from tests.support.gotools import build
 
-_PACKAGE: Final = "github.com/aws/rolesanywhere-credential-helper"
+PACKAGE: Final = "github.com/aws/rolesanywhere-credential-helper"
 
 # Nothing of this machine's: no profile, no metadata service, no proxy.
-_ENVIRONMENT: Final = {
+ENVIRONMENT: Final = {
     "HOME": "/nonexistent",
     "AWS_EC2_METADATA_DISABLED": "true",
     "NO_PROXY": "*",
@@ -19,12 +19,12 @@ _ENVIRONMENT: Final = {
 
 def find_or_build() -> Path:
     """The helper of the version pinned for tests. Raises ``ToolMissing``."""
-    return build("aws-helper", _PACKAGE, cgo=True)
+    return build("aws-helper", PACKAGE, cgo=True)
 
 
 async def run(helper: Path, *arguments: str) -> Outcome:
     """One run to its end."""
-    return await finished(helper, *arguments, env=_ENVIRONMENT)
+    return await finished(helper, *arguments, env=ENVIRONMENT)
 
 
 def identity_flags(identity: Identity, folder: Path, form: KeyForm = "pkcs8") -> list[str]:

@@ -2,8 +2,8 @@
 // prints how long that took as JSON.
 //
 // It speaks just enough HTTP/1.1 for that, so that its own core is never what is measured. At a
-// steady rate each answer's time counts from when its request was due, so a server that stalls is
-// charged for everybody whom it kept waiting.
+// steady rate a request that had to wait for the answer before it counts from when it was due, so
+// a server that stalls is charged for everybody whom it kept waiting.
 package main
 
 import (
@@ -108,25 +108,24 @@ func run(p plan) (report, error) {
 
 // ask keeps one connection busy, or at its share of the rate, until it ends or fails.
 func ask(p plan, number int, starts, counts, ends time.Time) tally {
-	connection, err := net.Dial("tcp", p.address)
-	if err != nil {
-		return tally{failure: err}
-	}
-	defer connection.Close()
-	reader := bufio.NewReaderSize(connection, 64*1024)
+	var line kept
+	defer line.close()
 	seen := tally{times: make([]time.Duration, 0, 1<<16)}
 	for turn := 0; ; turn++ {
 		due := time.Now()
 		if p.rate > 0 {
 			nth := float64(number + turn*p.connections)
 			due = starts.Add(time.Duration(nth / p.rate * float64(time.Second)))
-			time.Sleep(time.Until(due))
+			if early := time.Until(due); early > 0 {
+				// Sleeping too long is our own fault, and charged to nobody.
+				time.Sleep(early)
+				due = time.Now()
+			}
 		}
 		if due.After(ends) {
 			return seen
 		}
-		if err := once(p, connection, reader); err != nil {
-			seen.failure = err
+		if seen.failure = line.once(p); seen.failure != nil {
 			return seen
 		}
 		if due.After(counts) {
@@ -135,58 +134,98 @@ func ask(p plan, number int, starts, counts, ends time.Time) tally {
 	}
 }
 
+// kept is a connection that is made when needed, and again after the server has ended it: a
+// server may bound how many requests one connection brings, and its clients pay for the next.
+type kept struct {
+	connection net.Conn
+	reader     *bufio.Reader
+}
+
+func (k *kept) close() {
+	if k.connection != nil {
+		k.connection.Close()
+		k.connection = nil
+	}
+}
+
+func (k *kept) open(address string) error {
+	if k.connection != nil {
+		return nil
+	}
+	connection, err := net.DialTimeout("tcp", address, patience)
+	if err == nil {
+		k.connection, k.reader = connection, bufio.NewReaderSize(connection, 64*1024)
+	}
+	return err
+}
+
 // once sends the request and reads the whole answer.
-func once(p plan, connection net.Conn, reader *bufio.Reader) error {
-	if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
+func (k *kept) once(p plan) error {
+	if err := k.open(p.address); err != nil {
 		return err
 	}
-	if _, err := connection.Write(p.request); err != nil {
+	if err := k.connection.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	status, err := reader.ReadString('\n')
+	if _, err := k.connection.Write(p.request); err != nil {
+		return err
+	}
+	head, err := readHead(k.reader)
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(status, "HTTP/1.1 200 ") {
-		return fmt.Errorf("answered %q", strings.TrimSpace(status))
-	}
-	length, err := contentLength(reader)
-	if err != nil {
-		return err
-	}
-	body := make([]byte, length)
-	if _, err := io.ReadFull(reader, body); err != nil {
+	body := make([]byte, head.length)
+	if _, err := io.ReadFull(k.reader, body); err != nil {
 		return err
 	}
 	if !bytes.Contains(body, p.expect) {
-		return fmt.Errorf("an answer of %d bytes lacks %q", length, p.expect)
+		return fmt.Errorf("an answer of %d bytes lacks %q", head.length, p.expect)
+	}
+	if head.last {
+		k.close()
 	}
 	return nil
 }
 
-// contentLength reads the header block and finds the body's length in it.
-func contentLength(reader *bufio.Reader) (int, error) {
-	length := -1
+// head is what matters of an answer's head: how long its body is, and whether it is the last.
+type head struct {
+	length int
+	last   bool
+}
+
+// readHead reads status line and header block; any status but 200 is an error.
+func readHead(reader *bufio.Reader) (head, error) {
+	status, err := reader.ReadString('\n')
+	if err != nil {
+		return head{}, err
+	}
+	if !strings.HasPrefix(status, "HTTP/1.1 200 ") {
+		return head{}, fmt.Errorf("answered %q", strings.TrimSpace(status))
+	}
+	found := head{length: -1}
 	for {
 		line, err := reader.ReadString('\n')
 		if err != nil {
-			return 0, err
+			return head{}, err
 		}
-		line = strings.TrimSpace(line)
-		if line == "" {
+		name, value, isHeader := strings.Cut(strings.TrimSpace(line), ":")
+		if !isHeader {
 			break
 		}
-		name, value, _ := strings.Cut(line, ":")
-		if strings.EqualFold(name, "Content-Length") {
-			if length, err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
-				return 0, err
+		value = strings.TrimSpace(value)
+		switch strings.ToLower(name) {
+		case "content-length":
+			if found.length, err = strconv.Atoi(value); err != nil {
+				return head{}, err
 			}
+		case "connection":
+			found.last = strings.EqualFold(value, "close")
 		}
 	}
-	if length < 0 {
-		return 0, errors.New("an answer has no Content-Length")
+	if found.length < 0 {
+		return head{}, errors.New("an answer has no Content-Length")
 	}
-	return length, nil
+	return found, nil
 }
 
 func sum(tallies []tally, took time.Duration) report {

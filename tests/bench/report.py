@@ -1,0 +1,74 @@
+"""The benchmark's numbers as a table that people read: one line per measure, ours and theirs.
+
+Formats and never measures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.bench.measures import Load, OneShots, Times
+from tests.bench.processes import Memory
+
+NOT_OFFERED: Final = "not offered"
+
+_BEGIN: Final = "<!-- make bench-sidecar writes below this line -->"
+_END: Final = "<!-- make bench-sidecar writes above this line -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measure; ``aim`` is what ours should reach, if anything was set."""
+
+    measure: str
+    ours: str
+    theirs: str
+    aim: str = ""
+
+
+def seconds(times: Times) -> str:
+    return f"{times.median:.3f} s ({times.worst:.3f})"
+
+
+def latency(load: Load) -> str:
+    return f"{load.p50:.2f} / {load.p99:.2f} ms"
+
+
+def throughput(load: Load) -> str:
+    return f"{load.per_second:,.0f}/s"
+
+
+def mebibytes(kib: float) -> str:
+    return f"{kib / 1024:.1f} MiB"
+
+
+def memory(held: Memory) -> str:
+    return f"{mebibytes(held.resident)} / {mebibytes(held.proportional)}"
+
+
+def one_shots(runs: OneShots) -> str:
+    return f"{seconds(runs.times)}, {runs.calls} CreateSession"
+
+
+def table(rows: Sequence[Row], *, ours: str, theirs: str) -> str:
+    """Markdown whose columns line up in a terminal too."""
+    lines = [("", ours, theirs, "aim"), *((r.measure, r.ours, r.theirs, r.aim) for r in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    drawn = [
+        "| "
+        + " | ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    ]
+    return "\n".join([drawn[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *drawn[1:]])
+
+
+def write(report: str, page: Path) -> None:
+    """Put ``report`` in its place on ``page``. Raises `ValueError` when the page has none."""
+    text = page.read_text()
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError(f"{page} has no lines {_BEGIN!r} and {_END!r} to write between")
+    page.write_text(f"{before}{begin}\n\n{report}\n\n{end}{after}")

@@ -1,0 +1,245 @@
+"""``make bench-sidecar``: ours and AWS's helper, side by side in one run.
+
+    python -m tests.bench.sidecar [--quick] [--idle-seconds N] [--write docs/performance.md]
+
+Prints a table and writes nothing into the checkout unless told to. Loopback alone; takes about
+three minutes, one of which is idle.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from tests.bench import measures, report
+from tests.bench.contenders import Contender, NoAnswer, ours, serving, the_helper
+from tests.bench.measures import LoadFailed, OneShots, Times, UnderLoad
+from tests.bench.processes import Cores, Memory, memory
+from tests.bench.report import NOT_OFFERED, Row
+from tests.fakes import aws_helper
+from tests.support.tools import ToolMissing
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of each; ``QUICK`` shows that it works, and its numbers say nothing."""
+
+    starts: int = 7
+    load_seconds: float = 3.0
+    steady_seconds: float = 6.0
+    idle_seconds: float = 60.0
+    crowd: int = 10
+    callers: int = 100
+    one_shots: int = 20
+
+
+QUICK: Final = Plan(
+    starts=1,
+    load_seconds=0.2,
+    steady_seconds=0.3,
+    idle_seconds=0.2,
+    crowd=2,
+    callers=5,
+    one_shots=2,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Everything about one contender."""
+
+    starts: Times
+    under_load: Sequence[UnderLoad]
+    memory: Memory
+    crowd: Memory
+    idle: float
+    calls_at_expiry: int
+    one_shots: OneShots
+    bytes_on_disk: int
+
+
+async def measure(contender: Contender, plan: Plan, cores: Cores, *, size: int) -> Measured:
+    """All but being idle, which both are at once: see `measure_idle`."""
+    starts = [await measures.start(contender, core=cores.measured) for _ in range(plan.starts)]
+    async with (
+        measures.a_stage() as stage,
+        serving(contender, stage, core=cores.measured) as running,
+    ):
+        await running.first_answer(contender.endpoints[-1])
+        under_load = [
+            await measures.under_load(
+                running, endpoint, core=cores.measuring,
+                seconds=plan.load_seconds, steady_seconds=plan.steady_seconds,
+            )
+            for endpoint in contender.endpoints
+        ]  # fmt: skip
+        after_load = memory(running.pid)
+    return Measured(
+        starts=Times.of(starts),
+        under_load=under_load,
+        memory=after_load,
+        crowd=await measures.crowd(contender, count=plan.crowd, cores=cores),
+        idle=0.0,
+        calls_at_expiry=await measures.calls_at_expiry(
+            contender, callers=plan.callers, core=cores.measured
+        ),
+        one_shots=await measures.one_shots(contender, runs=plan.one_shots),
+        bytes_on_disk=size,
+    )
+
+
+async def measure_idle(
+    contenders: Sequence[Contender], plan: Plan, cores: Cores
+) -> Sequence[float]:
+    """CPU seconds of each while all of them have nothing to do."""
+    async with measures.a_stage() as stage, AsyncExitStack() as stack:
+        running = [
+            await stack.enter_async_context(serving(one, stage, core=cores.measured))
+            for one in contenders
+        ]
+        for one in running:
+            await one.first_answer(one.contender.endpoints[-1])
+        return await measures.idle(running, seconds=plan.idle_seconds)
+
+
+async def compare(plan: Plan, binary: Path) -> str:
+    """The whole report."""
+    cores = Cores.of_this_machine()
+    measures.compile_ours()
+    us, them = ours(), the_helper(binary)
+    sizes = (measures.size_of_ours(), measures.size_of(binary))
+    found = []
+    for contender, size in zip((us, them), sizes, strict=True):
+        say(f"measuring {contender.name}")
+        found.append(await measure(contender, plan, cores, size=size))
+    say(f"leaving both alone for {plan.idle_seconds:g} seconds")
+    idle = await measure_idle((us, them), plan, cores)
+    mine, theirs = (replace(one, idle=cpu) for one, cpu in zip(found, idle, strict=True))
+    shared = await measures.one_shots(us, runs=plan.one_shots, session_file=True)
+    rows = [*_rows(mine, theirs, plan), _shared_session(shared, plan)]
+    return f"{preamble(cores)}\n\n{report.table(rows, ours=us.name, theirs=them.name)}"
+
+
+def _rows(mine: Measured, theirs: Measured, plan: Plan) -> list[Row]:
+    each = f"median of {plan.starts} (worst)"
+    return [
+        Row(
+            f"exec to first good answer, {each}",
+            report.seconds(mine.starts), report.seconds(theirs.starts), "< 0.6 s",
+        ),
+        *_load_rows(mine, theirs),
+        Row(
+            "memory after load, resident / proportional",
+            report.memory(mine.memory), report.memory(theirs.memory), "< 45 MiB resident",
+        ),
+        Row(
+            f"memory of {plan.crowd} at once, proportional",
+            report.mebibytes(mine.crowd.proportional), report.mebibytes(theirs.crowd.proportional),
+        ),
+        Row(
+            f"CPU in {plan.idle_seconds:g} s of being idle",
+            f"{mine.idle:.2f} s", f"{theirs.idle:.2f} s",
+        ),
+        Row(
+            f"CreateSession calls by {plan.callers} callers at an expiry",
+            str(mine.calls_at_expiry), str(theirs.calls_at_expiry), "1",
+        ),
+        Row(
+            f"credential-process, median of {plan.one_shots} (worst)",
+            report.one_shots(mine.one_shots), report.one_shots(theirs.one_shots),
+        ),
+        Row(
+            "on disk, without Python",
+            report.mebibytes(mine.bytes_on_disk / 1024),
+            report.mebibytes(theirs.bytes_on_disk / 1024),
+        ),
+    ]  # fmt: skip
+
+
+def _load_rows(mine: Measured, theirs: Measured) -> list[Row]:
+    """Three rows for each endpoint of ours; the other has only the one that both call IMDSv2."""
+    theirs_by_name = {one.endpoint: one for one in theirs.under_load}
+    rows = []
+    for one in mine.under_load:
+        other = theirs_by_name.get(one.endpoint)
+        for way, aim in (("alone", ""), ("together", "≥ 3,000/s"), ("steady", "p99 < 5 ms")):
+            rows.append(
+                Row(
+                    f"{one.endpoint}, {_WAYS[way]}",
+                    _under_load(one, way),
+                    _under_load(other, way) if other else NOT_OFFERED,
+                    aim,
+                )
+            )
+    return rows
+
+
+_WAYS: Final = {
+    "alone": "1 connection: rate, p50 / p99",
+    "together": "16 connections: rate, p50 / p99",
+    "steady": "100 requests/s: p50 / p99",
+}
+
+
+def _under_load(one: UnderLoad, way: str) -> str:
+    load = {"alone": one.alone, "together": one.together, "steady": one.steady}[way]
+    return report.latency(load) if way == "steady" else (
+        f"{report.throughput(load)}, {report.latency(load)}"
+    )  # fmt: skip
+
+
+def _shared_session(shared: OneShots, plan: Plan) -> Row:
+    return Row(
+        f"credential-process with a session file, median of {plan.one_shots} (worst)",
+        report.one_shots(shared), NOT_OFFERED, "1 CreateSession",
+    )  # fmt: skip
+
+
+def preamble(cores: Cores) -> str:
+    """Where and how, for whoever reads the numbers elsewhere."""
+    where = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()},"
+        f" {os.cpu_count()} cores, Python {platform.python_version()}."
+    )
+    if cores.measured == cores.measuring:
+        return f"{where} There is but one core: the load shares it with what is measured."
+    return (
+        f"{where} Each program ran on core {cores.measured} alone,"
+        f" and what asked it on core {cores.measuring}."
+    )
+
+
+def say(progress: str) -> None:
+    print(f"bench-sidecar: {progress}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run, print, and write where told to; 1 when it cannot."""
+    parser = argparse.ArgumentParser(prog="make bench-sidecar", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="show that it works, in seconds")
+    parser.add_argument("--idle-seconds", type=float, help="how long both are left alone")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="also put the table there")
+    asked = parser.parse_args(arguments)
+    plan = QUICK if asked.quick else Plan()
+    if asked.idle_seconds is not None:
+        plan = replace(plan, idle_seconds=asked.idle_seconds)
+    try:
+        found = asyncio.run(compare(plan, aws_helper.find_or_build()))
+        if asked.write:
+            report.write(found, asked.write)
+    except (ToolMissing, NoAnswer, LoadFailed, ValueError) as problem:
+        say(str(problem))
+        return 1
+    print(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

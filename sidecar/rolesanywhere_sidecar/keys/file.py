@@ -80,17 +80,17 @@ def _from_der(data: bytes, *, where: str, password: bytes | None) -> FileKey:
         key = _loaded(load_der_private_key, data, where=where, password=password)
     except (PasswordWrong, InvalidKey):
         opened = _decrypted(data, password)
-        if opened is None or not mldsa.parameter_set(opened):
+        if opened is None or not pbes2.is_plain(opened):
             raise
-        return mldsa.read_key(opened, where=where)
+        return _from_der(opened, where=where, password=None)
     return signing_with(key, where=where)
 
 
 def _decrypted(data: bytes, password: bytes | None) -> bytes | None:
-    """PKCS#8 that the library could not take in, without its encryption."""
+    """Without its encryption what the library could not take in: ML-DSA, or unusual DER."""
     try:
         return pbes2.decrypt(data, password) if password else None
-    except ValueError:
+    except (ValueError, OverflowError, MemoryError):
         return None
 
 

@@ -1,7 +1,7 @@
 """Decrypts PKCS#8 with a password, where we need the bytes rather than the key (RFC 8018).
 
-``cryptography`` opens encrypted keys of every other kind itself; for ML-DSA it must be told what
-it finds in there. PBES2 with AES-CBC alone. Never checks more than the padding.
+``cryptography`` opens most encrypted keys itself; what it finds in there but does not know, an
+ML-DSA key with both its halves, must be taken out for it. PBES2 with AES-CBC alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -53,6 +53,16 @@ def decrypt(encrypted: bytes, password: bytes) -> bytes | None:
     if derive is None or len(initial) != 16:
         return None
     return _unpadded(derive(password), initial, data.octets())
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether ``data`` is PKCS#8 without encryption, and not what a wrong password makes."""
+    try:
+        children = der.parse(data).children()
+    except der.Malformed:
+        return False
+    tags = [child.tag for child in children[:3]]
+    return tags == [der.INTEGER, der.SEQUENCE, der.OCTET_STRING]
 
 
 def is_affordable(encrypted: bytes) -> bool:

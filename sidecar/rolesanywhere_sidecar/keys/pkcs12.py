@@ -58,7 +58,7 @@ def open_store(content: bytes, *, where: str, password: bytes | None) -> Store:
     """
     what = f"the PKCS#12 file {where}"
     try:
-        found = pkcs12.load_pkcs12(content, password or None)
+        found = _loaded(content, password or None)
         certificates = tuple(_certificates(found))
     except UnsupportedAlgorithm:
         raise legacy.refusal(content, what=what) or UnsupportedKey(
@@ -70,6 +70,16 @@ def open_store(content: bytes, *, where: str, password: bytes | None) -> Store:
             raise refusal from None
         raise (PasswordWrong(what) if password else PasswordMissing(what)) from None
     return Store(certificates, where, found.key)
+
+
+def _loaded(content: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates:
+    """A file without a password is no worse for one that is set."""
+    try:
+        return pkcs12.load_pkcs12(content, password)
+    except ValueError:
+        if password is None:
+            raise
+        return pkcs12.load_pkcs12(content, None)
 
 
 def _certificates(found: pkcs12.PKCS12KeyAndCertificates) -> Iterator[x509.Certificate]:

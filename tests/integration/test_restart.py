@@ -1,0 +1,165 @@
+"""``serve`` killed and started again, with a session file: what it costs, and what it may not use."""
+
+import signal
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fakes.aws import FakeAWS, utc_now
+from tests.fakes.faults import Reset, throttled
+from tests.fakes.pki import Authority
+from tests.fakes.world import small_world
+from tests.support.sidecars import RunningSidecar, a_sidecar, eventually
+from tests.support.workloads import Workload
+
+
+@dataclass
+class Stage:
+    aws: FakeAWS
+    root: Authority
+    workload: Workload
+
+    @property
+    def session_file(self) -> Path:
+        return self.workload.folder / "session"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **self.workload.env(self.aws.rolesanywhere_url, ca_file=self.aws.ca_file),
+            "ROLESANYWHERE_SESSION_FILE": str(self.session_file),
+        }
+
+    async def killed_after_its_first_session(self, **more: str) -> str:
+        """The access key that a sidecar served until SIGKILL."""
+        async with a_sidecar(self.workload.folder, self.env | more) as sidecar:
+            await sidecar.until_ready()
+            served = await self.served_by(sidecar)
+            await sidecar.terminated(signal.SIGKILL)
+        return served
+
+    async def served_by(self, sidecar: RunningSidecar) -> str:
+        status, document = await sidecar.credentials(self.workload.token)
+        assert status == 200
+        return document["AccessKeyId"]
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    root = Authority.root(at=utc_now())
+    async with FakeAWS.start(small_world(root.certificate), tls_folder=tmp_path) as aws:
+        yield Stage(aws, root, Workload.below(root, tmp_path))
+
+
+async def test_a_killed_sidecar_comes_back_with_the_session_it_had(stage: Stage) -> None:
+    before = await stage.killed_after_its_first_session()
+    assert stat.S_IMODE(stage.session_file.stat().st_mode) == 0o600
+    async with a_sidecar(stage.workload.folder, stage.env) as sidecar:
+        await sidecar.until_ready()
+        assert await stage.served_by(sidecar) == before
+        assert sidecar.events("session adopted")
+        [issued] = stage.aws.sessions
+        assert issued.secret_access_key not in sidecar.log
+        assert issued.session_token not in sidecar.log
+    assert len(stage.aws.requests) == 1
+
+
+async def test_it_comes_back_with_aws_down_and_before_its_turn(stage: Stage) -> None:
+    before = await stage.killed_after_its_first_session()
+    stage.aws.faults.always(Reset())
+    turn = f"{utc_now() + timedelta(minutes=30):%Y-%m-%dT%H:%M:%SZ}"
+    env = stage.env | {"ROLESANYWHERE_START_AFTER": turn}
+    async with a_sidecar(stage.workload.folder, env) as sidecar:
+        await sidecar.until_ready()
+        assert await stage.served_by(sidecar) == before
+
+
+async def test_the_session_of_another_certificate_is_not_adopted(stage: Stage) -> None:
+    before = await stage.killed_after_its_first_session()
+    rotated = Workload.below(stage.root, stage.workload.folder)
+    async with a_sidecar(stage.workload.folder, stage.env) as sidecar:
+        await sidecar.until_ready()
+        assert await stage.served_by(sidecar) != before
+    asked = stage.aws.requests[-1].request.get("authorization") or ""
+    assert f"Credential={rotated.identity.certificate.serial_number}/" in asked
+
+
+async def test_the_session_of_another_role_is_not_adopted(stage: Stage) -> None:
+    before = await stage.killed_after_its_first_session()
+    env = stage.env | {"ROLESANYWHERE_DURATION_SECONDS": "900"}
+    async with a_sidecar(stage.workload.folder, env) as sidecar:
+        await sidecar.until_ready()
+        assert await stage.served_by(sidecar) != before
+
+
+async def test_a_session_file_of_garbage_costs_one_session_and_is_replaced(stage: Stage) -> None:
+    stage.session_file.write_bytes(b"\x00garbage")
+    served = await stage.killed_after_its_first_session()
+    async with a_sidecar(stage.workload.folder, stage.env) as sidecar:
+        await sidecar.until_ready()
+        assert await stage.served_by(sidecar) == served
+    assert len(stage.aws.requests) == 1
+
+
+async def test_a_session_file_that_cannot_be_written_is_a_warning_and_no_more(
+    stage: Stage,
+) -> None:
+    env = stage.env | {"ROLESANYWHERE_SESSION_FILE": "/nonexistent/session"}
+    async with a_sidecar(stage.workload.folder, env) as sidecar:
+        await sidecar.until_ready()
+        [warning] = sidecar.events("session not kept")
+        assert warning["code"] == "SessionFileUnusable"
+
+
+async def test_before_its_turn_it_asks_for_nothing_and_says_until_when(stage: Stage) -> None:
+    turn = f"{utc_now() + timedelta(seconds=3):%Y-%m-%dT%H:%M:%SZ}"
+    env = stage.env | {"ROLESANYWHERE_START_AFTER": turn}
+    async with a_sidecar(stage.workload.folder, env) as sidecar:
+
+        async def waiting() -> bool:
+            status, sentence = await sidecar.probe("/readyz")
+            return status == 503 and f"waits for its turn at {turn}" in sentence
+
+        await eventually(waiting)
+        assert not stage.aws.requests
+        assert (await sidecar.probe("/livez"))[0] == 200
+        await sidecar.until_ready()
+
+
+async def test_a_back_off_is_told_with_its_end(stage: Stage) -> None:
+    stage.aws.faults.always(throttled(retry_after=100))
+    async with a_sidecar(stage.workload.folder, stage.env) as sidecar:
+
+        async def told() -> bool:
+            _, sentence = await sidecar.probe("/readyz")
+            return sentence.startswith("no credentials: Throttled:") and "next attempt in 10" in (
+                sentence
+            )
+
+        await eventually(told)
+
+
+async def test_its_metrics_tell_what_has_happened(stage: Stage) -> None:
+    async with a_sidecar(stage.workload.folder, stage.env) as sidecar:
+        await sidecar.until_ready()
+        status, text = await sidecar.probe("/metrics")
+        assert status == 200
+        read = {
+            sample.name: sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if "le" not in sample.labels
+        }
+        [issued] = stage.aws.sessions
+        assert issued.secret_access_key not in text
+        assert issued.session_token not in text
+    assert read["rolesanywhere_renewals_total"] == 1
+    assert read["rolesanywhere_create_session_duration_seconds_count"] == 1
+    ahead = read["rolesanywhere_credentials_expiry_timestamp_seconds"] - utc_now().timestamp()
+    assert 3500 < ahead <= 3600
+    assert read["rolesanywhere_certificate_expiry_timestamp_seconds"] > utc_now().timestamp()

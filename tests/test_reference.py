@@ -16,7 +16,7 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator import settings as operator_settings
 from rolesanywhere_operator.domain.decisions import Reason
-from rolesanywhere_sidecar.commandline import ALIASES, flag
+from rolesanywhere_sidecar.commands import flags_of
 from rolesanywhere_sidecar.doctor.findings import Check
 
 REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
@@ -49,8 +49,7 @@ def errors(
 def test_the_sidecars_settings_are_these() -> None:
     expected = []
     for setting in fields(Settings):
-        flags = [flag(setting.name), *filter(None, [ALIASES.get(setting.name)])]
-        names = ", ".join(f"`{one}`" for one in flags)
+        names = ", ".join(f"`{one}`" for one in flags_of(setting.name))
         name = f"`{variable(setting.name)}`"
         expected.append([names, name, default(setting), environment.about(setting)])
     assert section("Settings of the sidecar") == expected

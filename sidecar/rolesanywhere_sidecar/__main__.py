@@ -6,6 +6,11 @@ for each of an SDK's refreshes, and probe for each of a kubelet's.
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rolesanywhere_contract.settings import Settings
+    from rolesanywhere_sidecar.commandline import Invocation
 
 
 def main() -> int:
@@ -18,27 +23,82 @@ def main() -> int:
 
 
 def _main() -> int:
-    import signal
-
     from rolesanywhere_contract.environment import InvalidSettings
     from rolesanywhere_sidecar import commandline
     from rolesanywhere_sidecar.version import PROGRAM
 
     try:
-        command, settings = commandline.parse(sys.argv[1:], os.environ)
+        asked = commandline.parse(sys.argv[1:], os.environ, load=_load)
     except InvalidSettings as wrong:
         for mistake in wrong.mistakes:
             print(f"{PROGRAM}: {mistake}", file=sys.stderr)
         return 2
-    if command == "credential-process":
-        from rolesanywhere_sidecar import process
+    if asked.command != "serve":
+        for warning in asked.warnings:
+            print(f"{PROGRAM}: {warning}", file=sys.stderr)
+    return _run(asked)
 
-        return process.main(settings)
+
+def _run(asked: "Invocation") -> int:
+    from rolesanywhere_contract.environment import InvalidSettings
+    from rolesanywhere_contract.settings import IdentitySettings, Settings
+
+    match asked.command, asked.settings:
+        case "serve", Settings() as settings:
+            return _serve(settings, asked.warnings)
+        case "credential-process", Settings() as settings:
+            from rolesanywhere_sidecar import process
+
+            return process.main(settings)
+        case "update", Settings() as settings:
+            from rolesanywhere_sidecar import update
+
+            return update.main(settings, asked.options, os.environ)
+        case "read-certificate-data", IdentitySettings() as identity:
+            from rolesanywhere_sidecar import inspection
+
+            return inspection.read_certificate_data(identity)
+        case "sign-string", IdentitySettings() as identity:
+            from rolesanywhere_sidecar import inspection
+
+            return inspection.sign_string(identity, asked.options)
+        case "doctor", (Settings() | InvalidSettings()) as told:
+            from rolesanywhere_sidecar import doctor
+
+            return doctor.main(
+                told,
+                doctor.Options(
+                    offline=asked.options["offline"] == "true",
+                    output="json" if asked.options["output"] == "json" else "text",
+                ),
+            )
+        case _:
+            raise AssertionError(asked.command)
+
+
+def _serve(settings: "Settings", warnings: tuple[str, ...]) -> int:
+    import logging
+    import signal
+
+    from rolesanywhere_contract import logs
+
     # As a container's first process we would not even hear a SIGTERM before app listens for it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from rolesanywhere_sidecar import app
 
+    logs.configure(settings.log_level, stream=sys.stderr)
+    for warning in warnings:
+        logging.getLogger(__name__).warning("settings questionable", extra={"problem": warning})
     return app.main(settings)
+
+
+def _load(path: str) -> tuple[bytes, bool]:
+    from pathlib import Path
+
+    from rolesanywhere_sidecar import files
+
+    others = 0o077
+    return files.read_regular(Path(path)), not Path(path).stat().st_mode & others
 
 
 if __name__ == "__main__":

@@ -9,18 +9,15 @@ import logging
 import os
 import random
 import secrets
-import signal
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, NoReturn, Protocol
 
 from rolesanywhere_contract import logs
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar import bearer, keeping, listeners
+from rolesanywhere_sidecar import bearer, keeping, listeners, running
 from rolesanywhere_sidecar.bearer import BearerToken
 from rolesanywhere_sidecar.broker import Broker, Problem
 from rolesanywhere_sidecar.clock import Clock, CorrectedClock, Skew, SystemClock
@@ -40,10 +37,6 @@ from rolesanywhere_sidecar.rotation import RotationWatcher
 from rolesanywhere_sidecar.sessionfile import SessionFile
 
 log = logging.getLogger(__name__)
-
-# Seconds from the signal until the process ends by force: a name that does not resolve, or a
-# volume that hangs, keeps a thread that nobody can interrupt. The kubelet's patience is 30.
-LAST_RESORT_SECONDS: Final = 8.0
 
 
 def main(settings: Settings) -> int:
@@ -68,7 +61,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
 
     Raises `bearer.TokenFileUnusable` or `listeners.PortUnavailable`.
     """
-    stop = _stop_on_signals()
+    stop = running.stop_on_signals()
     skew, machine = Skew(), SystemClock()
     clock = CorrectedClock(machine, skew)
     files, session_file = IdentityFiles.of(settings), SessionFile.of(settings)
@@ -118,13 +111,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
         if kept := await keeping.resume(session_file, service, now=clock.now):
             redaction.learn(kept.secret_access_key, kept.session_token)
             broker.adopt(kept)
-        await _work(background, until=stop)
-
-
-class Work(Protocol):
-    """What goes on for as long as the process does."""
-
-    async def run(self) -> NoReturn: ...
+        await running.together(background, until=stop)
 
 
 class Discreet:
@@ -161,27 +148,3 @@ def _identity_problem(service: RolesAnywhere, watcher: RotationWatcher) -> Probl
     """Why what is on disk is not in use; sessions go on with the identity before it."""
     kept = service.last_problem
     return watcher.last_problem or (Problem.of(kept) if kept else None)
-
-
-async def _work(background: Sequence[Work], *, until: asyncio.Event) -> None:
-    """All in the background; should one end, which none may, so does everything."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work.run()) for work in background]
-        await until.wait()
-        for task in tasks:
-            task.cancel()
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-
-    def asked_to(number: signal.Signals) -> None:
-        log.info("stopping", extra={"signal": number.name})
-        last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, args=(0,))
-        last_resort.daemon = True
-        last_resort.start()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to, number)
-    return stop

@@ -45,17 +45,30 @@ def is_own(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not others_write
 
 
-def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+def write_private(
+    path: Path,
+    content: bytes,
+    *,
+    mode: int = 0o600,
+    owner: tuple[int, int] | None = None,
+    durable: bool = False,
+) -> None:
     """Put ``content`` at ``path`` whole or not at all, with ``mode`` from the first moment on.
 
-    A link at ``path`` is replaced, not followed. Raises OSError.
+    A link at ``path`` is replaced, not followed. ``owner`` is a user and a group, by default our
+    own. What is ``durable`` survives a loss of power. Raises OSError.
     """
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(fresh, flags, 0o600), "wb") as file:
             file.write(content)
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)

@@ -68,18 +68,17 @@ async def session_from(
 
 
 async def _fetch(settings: Settings) -> Credentials:
-    files = IdentityFiles.of(settings)
-    source = RolesAnywhere(settings, files, now=_now, env=os.environ)
+    source = RolesAnywhere(settings, IdentityFiles.of(settings), now=_now, env=os.environ)
     file = SessionFile.of(settings)
 
     async def make() -> tuple[Credentials, bytes]:
         made = await session_from(source, draw=random.random, pause=asyncio.sleep)
-        return made, leaf_digest(source.identity) if source.identity else b""
+        return made, leaf_digest(source.accepted) if source.accepted else b""
 
     try:
         if file is None:
             return (await make())[0]
-        identity, _ = await files.load()
+        identity = await source.load_identity()
         return await session_for_all(file, leaf_digest(identity), make=make, now=_now)
     finally:
         await source.close()

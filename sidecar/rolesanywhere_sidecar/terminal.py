@@ -27,15 +27,21 @@ class OutputClosed(RolesAnywhereError):
 
 
 def run(work: Callable[[], bytes], *, what: str) -> int:
-    """Print what ``work`` returns; the exit code is 0, 1 on failure, or 130 when interrupted.
+    """As `attempt`, and print what ``work`` returns; ``what`` names it, such as "credentials"."""
 
-    ``what`` names it, such as "credentials".
-    """
-    _warn_in_sentences()
-    try:
+    def printed() -> None:
         if sys.stdout is None:
             raise OutputClosed(what, "it is closed")
         _write(work(), what=what)
+
+    return attempt(printed)
+
+
+def attempt(work: Callable[[], None]) -> int:
+    """Do ``work``; the exit code is 0, 1 on failure, or 130 when interrupted."""
+    _speak_in_sentences()
+    try:
+        work()
     except KeyboardInterrupt:
         return INTERRUPTED
     except RolesAnywhereError as problem:
@@ -69,10 +75,11 @@ class _Sentence(logging.Formatter):
     """For somebody at a terminal, not for a log collector."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{PROGRAM}: {record.getMessage()}: {getattr(record, 'problem', '')}"
+        problem = getattr(record, "problem", "")
+        return f"{PROGRAM}: {record.getMessage()}{': ' if problem else ''}{problem}"
 
 
-def _warn_in_sentences() -> None:
+def _speak_in_sentences() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Sentence())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from rolesanywhere_sidecar import commandline
 from rolesanywhere_sidecar.identities import IdentityFiles
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 from tests.fakes import aws_helper
@@ -20,6 +19,7 @@ from tests.fakes.pki import LEAF, Authority, Identity, KeyForm, KeyKind
 from tests.fakes.recorded import essence
 from tests.fakes.wire import WireRequest
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
+from tests.support.commandlines import settings_of
 from tests.support.tools import build_or_skip
 
 ROOT = Authority.root(at=utc_now())
@@ -42,7 +42,7 @@ def command_line(
 
 
 async def ours(argv: list[str]) -> None:
-    _, settings = commandline.parse(argv, {})
+    settings = settings_of(argv, {})
     client = RolesAnywhere(settings, IdentityFiles.of(settings), now=utc_now, env={})
     try:
         await client.create_session()

@@ -8,9 +8,9 @@ import pytest
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.settings import Settings, about, variable
-from rolesanywhere_sidecar import commandline
-from rolesanywhere_sidecar.commandline import parse
+from rolesanywhere_sidecar.commands import COMMANDS, REFUSED, flag
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
+from tests.support.commandlines import asked, settings_of
 
 ENV = {
     "ROLESANYWHERE_TRUST_ANCHOR_ARN": TRUST_ANCHOR_ARN,
@@ -49,46 +49,48 @@ VALUES = {
 }
 
 
+def told(argv: list[str], env: dict[str, str] | None = None) -> Settings:
+    return settings_of(argv, ENV if env is None else env)
+
+
 def mistakes(argv: list[str], env: dict[str, str] | None = None) -> tuple[str, ...]:
     with pytest.raises(InvalidSettings) as caught:
-        parse(argv, ENV if env is None else env)
+        asked(argv, ENV if env is None else env)
     return caught.value.mistakes
 
 
 def helped(*argv: str, capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as caught:
-        parse([*argv], {})
+        asked(argv, {})
     assert caught.value.code == 0
     return " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("command", ["serve", "credential-process"])
+@pytest.mark.parametrize("command", ["serve", "credential-process", "update", "doctor"])
 def test_the_environment_alone_is_enough(command: str) -> None:
-    assert parse([command], ENV) == (command, Settings.from_env(ENV))
+    assert asked([command], ENV).command == command
+    assert told([command]) == Settings.from_env(ENV)
 
 
 def test_every_setting_has_a_flag() -> None:
     assert set(VALUES) == {setting.name for setting in fields(Settings)}
-    argv = [word for name, text in VALUES.items() for word in (commandline.flag(name), text)]
-    assert parse(["serve", *argv], {}) == (
-        "serve",
-        Settings.from_env({variable(name): text for name, text in VALUES.items()}),
-    )
+    argv = [word for name, text in VALUES.items() for word in (flag(name), text)]
+    expected = Settings.from_env({variable(name): text for name, text in VALUES.items()})
+    assert told(["serve", *argv], {}) == expected
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
 def test_a_flag_wins_over_its_variable(name: str) -> None:
     before = {"ROLESANYWHERE_TOKEN_FILE": "/before", "ROLESANYWHERE_PRIVATE_KEY": "pkcs11:token=t"}
     env = ENV | before
-    _, settings = parse(["serve", f"{commandline.flag(name)}={VALUES[name]}"], env)
     expected = Settings.from_env({**env, variable(name): VALUES[name]})
-    assert settings == expected
+    assert told(["serve", f"{flag(name)}={VALUES[name]}"], env) == expected
 
 
 def test_without_a_command_the_commands_are_named() -> None:
     assert mistakes([]) == (
-        "a command is missing, expected serve, credential-process or version"
-        " (see rolesanywhere-sidecar --help)",
+        "a command is missing, expected serve, credential-process, update, read-certificate-data,"
+        " sign-string, doctor, probe or version (see rolesanywhere-sidecar --help)",
     )
 
 
@@ -100,15 +102,15 @@ def test_awss_helpers_own_command_line_works_here() -> None:
         " --session-duration 1800 --region eu-west-1 --endpoint https://example.com"
         " --role-session-name me.x --pkcs11-lib /m.so"
     )
-    _, settings = parse(argv.split(), {})
+    settings = told(argv.split(), {})
     assert settings.duration_seconds == 1800
     assert settings.pkcs11_module == "/m.so"
     assert settings.intermediates == "/i.pem"
 
 
 def test_an_empty_flag_takes_back_what_the_environment_sets() -> None:
-    _, settings = parse(["serve", "--region", ""], {**ENV, "ROLESANYWHERE_REGION": "eu-west-3"})
-    assert settings.region is None
+    env = {**ENV, "ROLESANYWHERE_REGION": "eu-west-3"}
+    assert told(["serve", "--region", ""], env).region is None
 
 
 def test_every_mistake_is_told_at_once_as_the_user_wrote_it() -> None:
@@ -138,8 +140,8 @@ def test_to_serve_nobody_is_a_mistake_of_serve_alone() -> None:
     )
     [mistake] = mistakes(["serve", "--imds", "false", "--token-file", ""])
     assert mistake.startswith("--imds: is false while --token-file is not set")
-    assert parse(["serve", "--token-file", "/token"], off)[1].imds is False
-    assert parse(["credential-process"], off)[1].imds is False
+    assert told(["serve", "--token-file", "/token"], off).imds is False
+    assert told(["credential-process"], off).imds is False
 
 
 def test_a_mistake_without_any_other_is_enough() -> None:
@@ -154,16 +156,25 @@ def test_flags_are_not_guessed_from_their_beginnings() -> None:
     )
 
 
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_a_command_takes_its_own_settings_and_no_other(command: str) -> None:
+    for name in VALUES.keys() - COMMANDS[command].settings:
+        if command != "version":
+            [mistake] = mistakes([command, flag(name), VALUES[name]])
+            assert mistake == f"{flag(name)}: is not a flag of {command} (see {command} --help)"
+
+
 def test_what_only_serve_needs_is_no_flag_of_credential_process() -> None:
-    for name in commandline.SERVE_ONLY:
-        [mistake] = mistakes(["credential-process", commandline.flag(name), VALUES[name]])
-        assert "is not a flag of credential-process" in mistake
+    serve, process = (COMMANDS[name].settings for name in ("serve", "credential-process"))
+    assert serve - process == {
+        "start_after", "token_file", "port", "probe_port", "hop_limit", "imds", "log_level",
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(commandline.ELSEWHERE))
+@pytest.mark.parametrize("name", sorted(REFUSED))
 def test_a_flag_of_awss_helper_without_a_place_here_is_answered(name: str) -> None:
     [mistake] = mistakes(["credential-process", name])
-    assert mistake == f"{name}: {commandline.ELSEWHERE[name]}"
+    assert mistake == f"{name}: {REFUSED[name]}"
 
 
 @pytest.mark.parametrize(
@@ -177,8 +188,10 @@ def test_what_may_be_a_secret_is_not_repeated(argv: list[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["sevre"], "invalid choice: 'sevre'"),
-        (["serve", "--port"], "expected one argument (see rolesanywhere-sidecar serve --help)"),
+        (["sevre"], "'sevre' is no command, expected serve, "),
+        (["--region", "eu-west-1", "serve"], "a command is missing, expected serve, "),
+        (["serve", "--port"], "--port: expected a value after it (see serve --help)"),
+        (["serve", "--port", "--imds"], "--port: expected a value after it (see serve --help)"),
         (["serve", "now"], "'now': serve takes flags only"),
     ],
 )
@@ -190,8 +203,8 @@ def test_a_command_line_that_is_none_is_a_mistake_not_an_exit(argv: list[str], s
 def test_help_tells_of_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     text = helped("--help", capsys=capsys)
     assert "Trade an X.509 certificate for temporary AWS credentials" in text
-    for command, purpose in commandline.COMMANDS.items():
-        assert f"{command} {purpose}" in text
+    for name, command in COMMANDS.items():
+        assert f"{name} {command.purpose}" in text
 
 
 @pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
@@ -200,7 +213,7 @@ def test_help_tells_of_each_setting(
 ) -> None:
     name = setting.name
     text = helped("serve", "--help", capsys=capsys)
-    assert commandline.flag(name) in text
+    assert flag(name) in text
     assert about(name) in text
     assert (setting.default is MISSING) == (f"{about(name)} (required)" in text)
 
@@ -210,7 +223,7 @@ def test_help_shows_defaults_and_an_example(capsys: pytest.CaptureFixture[str]) 
     assert "(default: 3600)" in text
     assert "--session-duration" in text
     assert "--probe-port" not in text
-    assert "rolesanywhere-sidecar credential-process \\ --trust-anchor-arn arn:aws:" in text
+    assert "\\ --trust-anchor-arn \\ arn:aws:rolesanywhere:" in text
     assert "--log-level" not in text
     served = helped("serve", "--help", capsys=capsys)
     assert "(default: true)" in served

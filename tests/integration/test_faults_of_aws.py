@@ -10,10 +10,11 @@ the faults that last for minutes, under a clock of its own.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -271,29 +272,73 @@ def is_discreet(log: str, scenery: Scenery) -> None:
     assert [secret for secret in secrets if secret in log] == []
 
 
+async def learns_the_time(hours: int, folder: Path) -> None:
+    """The story of a machine's clock that is ``hours`` behind the service's."""
+
+    def clock() -> datetime:
+        return utc_now() + timedelta(hours=hours)
+
+    # Good by both clocks.
+    yesterday = utc_now() - timedelta(days=1)
+    root = Authority.root(at=yesterday)
+    workload = Workload.below(root, folder, at=yesterday)
+    world = small_world(root.certificate, duration_seconds=SHORT_LIFE)
+    async with (
+        FakeAWS.start(world, clock=clock) as aws,
+        a_sidecar(folder, workload.env(aws.rolesanywhere_url)) as sidecar,
+    ):
+        await sidecar.until_ready()
+        served: set[str] = set()
+
+        async def renewed() -> bool:
+            status, document = await sidecar.credentials(workload.token)
+            assert status == 200, document
+            granted = {one.access_key_id: one.session.expires for one in aws.sessions}
+            assert granted[document["AccessKeyId"]] > clock()
+            served.add(document["AccessKeyId"])
+            return len(served) > 1
+
+        await eventually(renewed, what=lambda: f"a renewal; its log: {sidecar.log}")
+    # One request was in vain, and each after it was signed by the service's clock.
+    assert [one.verdict for one in aws.requests] == ["AccessDeniedException", "ok", "ok"]
+
+
+CLOCKS: Final = {"an hour behind": 1, "an hour ahead": -1}
+
+STORIES: Final[Mapping[str, Callable[[Path], Coroutine[None, None, None]]]] = {
+    **{fault.name: partial(survives, fault) for fault in FAULTS},
+    **{name: partial(learns_the_time, hours) for name, hours in CLOCKS.items()},
+}
+
+Told = Mapping[str, asyncio.Task[None]]
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stories(
+async def told(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Mapping[str, asyncio.Task[None]]]:
-    """The stories of all faults whose tests were chosen, told side by side; the slow ones first."""
+) -> AsyncIterator[Told]:
+    """Those stories whose tests were chosen, told side by side, and the slowest first."""
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def tell(fault: Fault) -> None:
+    async def tell(name: str) -> None:
         async with turns:
-            await survives(fault, tmp_path_factory.mktemp("fault"))
+            await STORIES[name](tmp_path_factory.mktemp("story"))
 
-    chosen = {getattr(item, "callspec", None) and item.name for item in request.session.items}
-    told = [fault for fault in FAULTS if any(name and fault.name in name for name in chosen)]
-    told.sort(key=lambda fault: "black hole" not in fault.name and not fault.lasting)
-    tasks = {fault.name: asyncio.create_task(tell(fault)) for fault in told}
+    ids = [item.callspec.id for item in request.session.items if hasattr(item, "callspec")]
+    slow = {fault.name for fault in FAULTS if fault.lasting or "black hole" in fault.name}
+    chosen = sorted(STORIES.keys() & ids, key=lambda name: (name not in slow, name))
+    tasks = {name: asyncio.create_task(tell(name)) for name in chosen}
     yield tasks
     for task in tasks.values():
         task.cancel()
     await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_the_sidecar_survives(
-    stories: Mapping[str, asyncio.Task[None]], fault: Fault
-) -> None:
-    await stories[fault.name]
+@pytest.mark.parametrize("fault", [fault.name for fault in FAULTS])
+async def test_the_sidecar_survives(told: Told, fault: str) -> None:
+    await told[fault]
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+async def test_a_clock_that_is_off_is_learned_from_the_service(told: Told, clock: str) -> None:
+    await told[clock]

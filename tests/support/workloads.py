@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from tests.fakes.aws import utc_now
@@ -17,9 +18,9 @@ class Workload:
     identity: Identity
 
     @classmethod
-    def below(cls, root: Authority, folder: Path) -> "Workload":
-        """A new identity of ``root``'s, written to ``folder``."""
-        identity = root.leaf(at=utc_now())
+    def below(cls, root: Authority, folder: Path, *, at: datetime | None = None) -> "Workload":
+        """An identity that ``root`` issues ``at`` some time, or now, written to ``folder``."""
+        identity = root.leaf(at=at or utc_now())
         (folder / "tls.crt").write_bytes(identity.certificate_pem)
         (folder / "tls.key").write_bytes(identity.key_pem())
         return cls(folder, identity)

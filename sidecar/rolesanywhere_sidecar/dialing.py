@@ -47,10 +47,10 @@ class Way:
     context: ssl.SSLContext | None
     proxy: Proxy | None
 
-    @property
-    def address(self) -> str:
-        """Host and port as they are written together."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+def address_of(host: str, port: int) -> str:
+    """Host and port as they are written together."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def dial(way: Way) -> Streams:
@@ -63,7 +63,7 @@ async def dial(way: Way) -> Streams:
         if way.proxy is not None:
             if way.proxy.is_tls and way.context is not None:
                 await writer.start_tls(way.context, server_hostname=way.proxy.host)
-            await _tunnel(reader, writer, way.proxy, to=way.address)
+            await _tunnel(reader, writer, way.proxy, to=address_of(way.host, way.port))
         if way.context is not None:
             await writer.start_tls(way.context, server_hostname=way.host)
     except BaseException:

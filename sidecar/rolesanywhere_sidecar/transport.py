@@ -15,9 +15,17 @@ from urllib.parse import urlsplit
 
 import h11
 
-from rolesanywhere_sidecar.dialing import USER_AGENT, Streams, Unreached, Way, dial, explained
+from rolesanywhere_sidecar.dialing import (
+    USER_AGENT,
+    Streams,
+    Unreached,
+    Way,
+    address_of,
+    dial,
+    explained,
+)
 from rolesanywhere_sidecar.failures import EndpointUnreachable, InvalidReply
-from rolesanywhere_sidecar.proxies import proxy_for
+from rolesanywhere_sidecar.proxies import Proxy, proxy_for
 from rolesanywhere_sidecar.sessions import Reply
 from rolesanywhere_sidecar.signing import SignedRequest
 from rolesanywhere_sidecar.trust import Trust
@@ -57,6 +65,20 @@ class _Connection:
     is_kept: bool = False
     received: int = 0  # bytes of the reply at hand
 
+    async def is_silent(self) -> bool:
+        """Whether the service has said nothing since its reply: no end, no "408", no rest of it.
+
+        That would be taken for the reply to the next request.
+        """
+        try:
+            async with asyncio.timeout(0):
+                await self.streams[0].read(1)
+        except TimeoutError as quiet:
+            return quiet.errno is None
+        except OSError:
+            pass
+        return False
+
     def abort(self) -> None:
         """Close it without another word."""
         self.streams[1].transport.abort()
@@ -75,7 +97,11 @@ class Transport:
         total_seconds: float = TOTAL_SECONDS,
         kept_seconds: float = KEPT_SECONDS,
     ) -> None:
+        parts = urlsplit(service_url)
         self._url = service_url
+        self._is_tls = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if self._is_tls else 80)
         self._env = env
         self._trust = Trust(ca_bundle)
         self._connect_seconds = connect_seconds
@@ -90,21 +116,24 @@ class Transport:
         Raises `EndpointUnreachable` when none comes, `InvalidReply` when it is too long, and
         before anything is sent `proxies.InvalidProxy` or `trust.InvalidCABundle`.
         """
-        way = await self._way()
+        proxy = proxy_for(self._url, self._env)
         try:
             async with asyncio.timeout(self._total_seconds):
-                return await self._ask(way, request)
-        except TimeoutError:
-            problem = Unreached(f"no answer within {self._total_seconds:g} seconds")
+                return await self._ask(await self._way(proxy), request)
+        except TimeoutError as late:
+            # The kernel's own has a number, and may come before ours.
+            mine = Unreached(f"no answer within {self._total_seconds:g} seconds")
+            problem = explained(late) if late.errno else mine
         except Unreached as known:
             problem = known
         except OSError as wrong:
             problem = explained(wrong)
         # Not chained: other libraries' texts may hold addresses, and what was sent.
-        proxied = f" through the proxy {way.proxy.address}" if way.proxy else ""
+        proxied = f" through the proxy {proxy.address}" if proxy else ""
         raise EndpointUnreachable(
-            f"{way.address} cannot be reached{proxied}: {problem.reason}", hint=problem.hint
-        ) from None
+            f"{address_of(self._host, self._port)} cannot be reached{proxied}: {problem.reason}",
+            hint=problem.hint,
+        )
 
     async def close(self) -> None:
         """Close what is open; nothing is sent any more."""
@@ -113,19 +142,16 @@ class Transport:
             with suppress(OSError):
                 await kept.streams[1].wait_closed()
 
-    async def _way(self) -> Way:
-        parts = urlsplit(self._url)
-        proxy = proxy_for(self._url, self._env)
-        is_tls = parts.scheme == "https"
-        context = await asyncio.to_thread(self._trust.context) if is_tls else None
-        return Way(parts.hostname or "", parts.port or (443 if is_tls else 80), context, proxy)
+    async def _way(self, proxy: Proxy | None) -> Way:
+        """Reads authorities from files, where they are needed."""
+        context = await asyncio.to_thread(self._trust.context) if self._is_tls else None
+        return Way(self._host, self._port, context, proxy)
 
     async def _ask(self, way: Way, request: SignedRequest) -> Reply:
-        kept = self._take()
-        if kept is not None and kept.way == way:
-            with suppress(_Stale):
-                return await self._converse(kept, request)
-        elif kept is not None:
+        if kept := self._take():
+            if kept.way == way and await kept.is_silent():
+                with suppress(_Stale):
+                    return await self._converse(kept, request)
             kept.abort()
         return await self._converse(await self._dialled(way), request)
 
@@ -133,7 +159,9 @@ class Transport:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 return _Connection(await dial(way), way)
-        except TimeoutError:
+        except TimeoutError as late:
+            if late.errno:
+                raise
             raise Unreached(f"no connection within {self._connect_seconds:g} seconds") from None
 
     async def _converse(self, connection: _Connection, request: SignedRequest) -> Reply:
@@ -151,7 +179,8 @@ class Transport:
     def _keep(self, connection: _Connection) -> None:
         """For the next request, if the service lets us and nobody else's is kept already."""
         talk = connection.talk
-        if talk.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE} and self._kept is None:
+        is_over = talk.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
+        if is_over and not talk.trailing_data[0] and self._kept is None:
             talk.start_next_cycle()
             connection.is_kept, connection.received = True, 0
             self._kept = connection
@@ -194,7 +223,7 @@ async def _exchange(connection: _Connection, request: SignedRequest) -> Reply:
 
 async def _event(connection: _Connection) -> object:
     """What the service said next. Raises `Unreached`, `OSError` or `InvalidReply`."""
-    ended = False
+    way, ended = connection.way, False
     while True:
         try:
             event = connection.talk.next_event()
@@ -209,8 +238,9 @@ async def _event(connection: _Connection) -> object:
         ended = not data
         connection.received += len(data)
         if connection.received > LARGEST_REPLY_BYTES:
+            where = address_of(way.host, way.port)
             raise InvalidReply(
-                f"{connection.way.address} answered with more than {LARGEST_REPLY_BYTES} bytes",
+                f"{where} answered with more than {LARGEST_REPLY_BYTES} bytes",
                 hint="check that the endpoint is Roles Anywhere's",
             )
         connection.talk.receive_data(data)

@@ -5,6 +5,7 @@ Never believes the usual ones where a file was named, whatever is wrong with tha
 
 import hashlib
 import ssl
+import threading
 from pathlib import Path
 
 from rolesanywhere_contract.errors import RolesAnywhereError
@@ -21,21 +22,24 @@ class InvalidCABundle(RolesAnywhereError):
 
 
 class Trust:
-    """The authorities; a bundle is read anew when its content changes."""
+    """The authorities, read once; a bundle is read anew when its content changes."""
 
     def __init__(self, ca_bundle: str | None) -> None:
         self._bundle = ca_bundle
         self._digest = b""
         self._context: ssl.SSLContext | None = None
+        self._one_reader = threading.Lock()
 
     def context(self) -> ssl.SSLContext:
         """Reads a file: blocking. Raises `InvalidCABundle` unless a good one was read before."""
-        try:
-            return self._read()
-        except InvalidCABundle:
-            if self._context is None:
-                raise
-            return self._context
+        # Whoever comes while another reads has the same context: reading costs megabytes.
+        with self._one_reader:
+            try:
+                return self._read()
+            except InvalidCABundle:
+                if self._context is None:
+                    raise
+                return self._context
 
     def _read(self) -> ssl.SSLContext:
         digest = _digest_of(self._bundle) if self._bundle else b""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -192,7 +193,7 @@ async def test_a_pipeliner_that_never_reads_costs_no_memory(
     sidecar, token = served
     before = resident_kilobytes(sidecar.process.pid)
     async with connected(sidecar.port) as (_, writer):
-        writer.transport.pause_reading()
+        cast("asyncio.ReadTransport", writer.transport).pause_reading()
         for _ in range(200):
             writer.write(asking(sidecar, token) * 100)
         await asyncio.sleep(1.5)

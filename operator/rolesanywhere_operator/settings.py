@@ -24,6 +24,7 @@ PREFIX: Final = "ROLESANYWHERE_OPERATOR_"
 LEASE_SECONDS: Final = range(3, 301)
 
 _port = whole_number("a port", range(65_536))
+_turns = whole_number("a number of turns a minute", range(100_001))
 _lease_duration = whole_number("a Lease's length in seconds", LEASE_SECONDS)
 
 
@@ -66,6 +67,12 @@ class WebhookSettings(Settings):
 
     sidecar_image: str = field(
         metadata=described(text, "image of the sidecar, where a binding names none")
+    )
+    turns_per_minute: int = field(
+        default=270,
+        metadata=described(
+            _turns, "first sessions that this replica lets pods start a minute; 0 is all at once"
+        ),
     )
     port: int = field(default=9443, metadata=described(_port, "HTTPS port for admission reviews"))
     certificate: Path = field(

@@ -293,6 +293,18 @@ def test_one_tag_is_both_images_tag() -> None:
     assert environment["ROLESANYWHERE_OPERATOR_SIDECAR_IMAGE"] == "r.example/sc:9"
 
 
+@pytest.mark.parametrize(
+    ("replicas", "quota", "turns"), [(2, 10, "270"), (3, 10, "180"), (1, 50, "2700"), (2, 0, "0")]
+)
+def test_the_replicas_share_the_quota_but_for_a_tenth(
+    replicas: int, quota: int, turns: str
+) -> None:
+    manifests = rendered(webhook={"replicas": replicas, "sessionsPerSecond": quota})
+    (webhook,) = pod_spec(manifests, "webhook")["containers"]
+    environment = {e["name"]: e.get("value") for e in webhook["env"]}
+    assert environment["ROLESANYWHERE_OPERATOR_TURNS_PER_MINUTE"] == turns
+
+
 def test_pull_secrets_reach_both_pods() -> None:
     manifests = rendered(images={"pullSecrets": ["registry"]})
     for component in ("webhook", "controller"):

@@ -1,4 +1,4 @@
-"""``serve`` killed and started again, with a session file: what it costs, and what it may not use."""
+"""``serve`` killed and started again: what its session file saves, and what it may not use."""
 
 import signal
 import stat

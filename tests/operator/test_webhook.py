@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonpatch
@@ -16,6 +17,7 @@ from rolesanywhere_operator.kube.errors import Unavailable
 from rolesanywhere_operator.webhook import server
 from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.catalog import Entry
+from rolesanywhere_operator.webhook.desk import Desk
 from tests.operator.builders import IMAGE, a_binding, a_pod, a_review
 
 
@@ -182,3 +184,42 @@ async def test_a_review_of_almost_eight_mebibytes_is_answered(client: Client) ->
 async def test_a_path_we_do_not_have_is_not_found(client: Client, path: str) -> None:
     async with client.post(path, json=a_review(a_pod())) as answer:
         assert answer.status == 404
+
+
+# Turns
+
+
+def turn_of(response: Any, pod: Any) -> str | None:
+    patched = jsonpatch.apply_patch(pod, json.loads(base64.b64decode(response["patch"])))
+    environment = patched["spec"]["initContainers"][0]["env"]
+    found = [one["value"] for one in environment if one["name"] == "ROLESANYWHERE_START_AFTER"]
+    return found[0] if found else None
+
+
+@pytest.fixture
+async def busy(catalog: ScriptedCatalog) -> AsyncIterator[Client]:
+    """A webhook that hands out a turn a second."""
+    desk = Desk(60, now=lambda: datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
+    admission = Admission(catalog, sidecar_image=IMAGE, take_turn=desk.take)
+    async with TestClient(TestServer(server.reviewer(admission))) as started:
+        yield started
+
+
+async def test_pods_of_one_moment_get_turns_and_the_first_gets_none(busy: Client) -> None:
+    turns = [turn_of(await response_to(busy, a_review(a_pod())), a_pod()) for _ in range(3)]
+    assert turns == [None, "2026-03-01T12:00:01Z", "2026-03-01T12:00:02Z"]
+
+
+async def test_a_dry_run_takes_no_turn(busy: Client) -> None:
+    for _ in range(3):
+        assert turn_of(await response_to(busy, a_review(a_pod(), dryRun=True)), a_pod()) is None
+    assert turn_of(await response_to(busy, a_review(a_pod())), a_pod()) is None
+
+
+async def test_a_pod_that_comes_again_keeps_the_turn_it_has(busy: Client) -> None:
+    await response_to(busy, a_review(a_pod()))
+    response = await response_to(busy, a_review(a_pod()))
+    queued = jsonpatch.apply_patch(a_pod(), json.loads(base64.b64decode(response["patch"])))
+    again = await response_to(busy, a_review(queued))
+    assert "patch" not in again
+    assert turn_of(await response_to(busy, a_review(a_pod())), a_pod()) == "2026-03-01T12:00:02Z"

@@ -6,6 +6,7 @@ ours: whatever this version does not know of stays as it is, to the byte.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from rolesanywhere_contract.names import (
@@ -35,8 +36,13 @@ _NO_PROXIES: Final = ("NO_PROXY", "no_proxy")
 _DIRECT: Final = ("127.0.0.1", "localhost")
 
 
-def inject(pod: Json, decision: Inject, *, default_image: str) -> list[Operation]:
-    """The operations that make ``pod`` the pod it should be; none when it is that already."""
+def inject(
+    pod: Json, decision: Inject, *, default_image: str, start_after: datetime | None = None
+) -> list[Operation]:
+    """The operations that make ``pod`` the pod it should be; none when it is that already.
+
+    ``start_after`` is its turn in a fleet; a sidecar that is there keeps the one it has.
+    """
     binding = decision.binding
     image = binding.sidecar_image or default_image
     operations = [
@@ -46,7 +52,7 @@ def inject(pod: Json, decision: Inject, *, default_image: str) -> list[Operation
     ]
     # Last, because it moves the init containers that the operations above point at.
     if not marks.is_injected(pod):
-        first = manifests.sidecar(binding, image)
+        first = manifests.sidecar(binding, image, start_after=start_after)
         operations += _insert(pods.spec(pod), "/spec", "initContainers", [first], at="0")
     return operations
 

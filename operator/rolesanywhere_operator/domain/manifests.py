@@ -3,6 +3,8 @@
 Never looks at a pod: where these pieces go, and whether they are there, is `injection`'s to know.
 """
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from rolesanywhere_contract.names import (
@@ -57,15 +59,18 @@ _WORDS: Final = {
 }
 
 
-def sidecar(binding: Binding, image: str) -> Json:
-    """The container that serves credentials: a native sidecar (restartPolicy Always)."""
+def sidecar(binding: Binding, image: str, *, start_after: datetime | None = None) -> Json:
+    """The container that serves credentials: a native sidecar (restartPolicy Always).
+
+    ``start_after`` is its pod's turn in a fleet.
+    """
     probe_port = binding.settings.probe_port
     return {
         "name": SIDECAR_CONTAINER,
         "image": image,
         "args": list(SIDECAR_ARGS),
         "restartPolicy": "Always",
-        "env": _sidecar_environment(binding),
+        "env": _sidecar_environment(binding, start_after),
         "resources": dict(binding.sidecar_resources or SIDECAR_RESOURCES),
         # Holds back the containers that follow until credentials are at hand. There is no
         # readinessProbe on purpose: the pod must not leave its Services when AWS has an outage.
@@ -137,10 +142,10 @@ def region(binding: Binding) -> dict[str, str]:
     return dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), binding.settings.signing_region)
 
 
-def _sidecar_environment(binding: Binding) -> list[Json]:
+def _sidecar_environment(binding: Binding, start_after: datetime | None) -> list[Json]:
     settings = [
         {"name": name, "value": _literal(value)}
-        for name, value in binding.settings.to_env().items()
+        for name, value in replace(binding.settings, start_after=start_after).to_env().items()
     ]
     template = binding.role_session_name
     if template is None:

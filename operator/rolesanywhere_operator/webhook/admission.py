@@ -5,10 +5,13 @@ Never lets a pod in because of a mistake of ours, and never shows its author a s
 
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
-from rolesanywhere_operator.domain import injection, pods, selection
+from rolesanywhere_operator.domain import injection, marks, pods, selection
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
+from rolesanywhere_operator.domain.turns import Quota
 from rolesanywhere_operator.kube.errors import KubeError
 from rolesanywhere_operator.webhook import reviews
 from rolesanywhere_operator.webhook.catalog import Catalog
@@ -31,12 +34,23 @@ _NOT_ABOUT_BINDINGS = frozenset(
 )
 
 
-class Admission:
-    """Answers for pods, by the bindings of ``catalog``."""
+def _no_queue(_: Quota) -> None:
+    """Nobody waits."""
 
-    def __init__(self, catalog: Catalog, *, sidecar_image: str) -> None:
+
+class Admission:
+    """Answers for pods, by the bindings of ``catalog``; ``take_turn`` gives places in a fleet."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        sidecar_image: str,
+        take_turn: Callable[[Quota], datetime | None] = _no_queue,
+    ) -> None:
         self._catalog = catalog
         self._sidecar_image = sidecar_image
+        self._take_turn = take_turn
 
     async def answer(self, review: Review) -> Json:
         """The AdmissionReview that answers ``review``, whatever happens."""
@@ -74,13 +88,24 @@ class Admission:
         match decision:
             case Inject():
                 operations = injection.inject(
-                    review.pod, decision, default_image=self._sidecar_image
+                    review.pod,
+                    decision,
+                    default_image=self._sidecar_image,
+                    start_after=self._turn_of(review, decision),
                 )
                 return reviews.allowed(review.uid, operations)
             case Leave():
                 return reviews.allowed(review.uid)
             case Refuse(reason, sentence):
                 return reviews.refused(review.uid, reason=reason, message=sentence)
+
+    def _turn_of(self, review: Review, decision: Inject) -> datetime | None:
+        """None for what will ask for no session: a dry run, and a pod that has its sidecar."""
+        if review.dry_run or marks.is_injected(review.pod):
+            return None
+        settings = decision.binding.settings
+        anchor = settings.trust_anchor_arn
+        return self._take_turn(Quota(anchor.partition, anchor.account, settings.signing_region))
 
 
 def _told(decision: Decision) -> Json:

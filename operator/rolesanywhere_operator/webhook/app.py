@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 import signal
+from datetime import UTC, datetime
 from typing import Final
 
 from rolesanywhere_operator.kube import client
@@ -17,6 +18,7 @@ from rolesanywhere_operator.settings import WebhookSettings
 from rolesanywhere_operator.webhook import server
 from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.catalog import LiveCatalog
+from rolesanywhere_operator.webhook.desk import Desk
 from rolesanywhere_operator.webhook.tls import ServingCertificate
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,8 @@ async def run(settings: WebhookSettings) -> None:
     async with client.connect(settings.kubeconfig) as kube:
         catalog = LiveCatalog(kube, chance=chance)
         certificate = ServingCertificate(settings.certificate, settings.private_key)
-        admission = Admission(catalog, sidecar_image=settings.sidecar_image)
+        desk = Desk(settings.turns_per_minute, now=lambda: datetime.now(UTC))
+        admission = Admission(catalog, sidecar_image=settings.sidecar_image, take_turn=desk.take)
         async with (
             listening(
                 prober(lambda: _problem(stop, catalog, certificate)),

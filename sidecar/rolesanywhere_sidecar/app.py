@@ -91,6 +91,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
             token=token, current=broker.current, problem=lambda: broker.last_problem
         ),
         imds=_imds(broker, settings, clock=clock) if settings.imds else None,
+        observe=metrics.requested,
     )
     probes = Probes(
         current=broker.current,

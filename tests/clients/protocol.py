@@ -2,8 +2,8 @@
 
 A client is a program that lives as long as its standard input is open. Each line there is a word:
 
-    again   ask with the client made first, as an application that runs on does
-    anew    ask with a client made for this, as an application that starts does
+    again   ask with the client at hand, as an application that runs on does
+    anew    ask with a client made for this and kept, as an application that starts does
 
 and answered by one line of JSON: ``{"key": …, "arn": …}``, who the service said it was, or
 ``{"error": …}``. The first line, before any word, is ``{"client": name and version}``. Where to ask
@@ -36,11 +36,8 @@ def run(name: str, make: Callable[[], Ask]) -> None:
     for line in sys.stdin:
         try:
             if line.strip() == "anew" or kept is None:
-                ask = make()
-                kept = kept or ask
-            else:
-                ask = kept
-            _tell(ask())
+                kept = make()
+            _tell(kept())
         except Exception as failure:  # whatever an SDK raises is what there is to tell
             _tell({"error": f"{type(failure).__name__}: {failure}"})
 

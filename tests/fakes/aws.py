@@ -78,11 +78,11 @@ class FakeAWS:
         account = Account(world, clock, entropy)
         ca_file, context = _tls(tls_folder) if tls_folder else (None, None)
         async with AsyncExitStack() as stack:
-            urls = [
+            rolesanywhere_url, sts_url, s3_url = [
                 await stack.enter_async_context(_served(handler(account), context))
                 for handler in (rolesanywhere_handler, sts_handler, s3_handler)
             ]
-            yield cls(*urls, ca_file, account)
+            yield cls(rolesanywhere_url, sts_url, s3_url, ca_file, account)
 
 
 @asynccontextmanager

@@ -79,20 +79,15 @@ class Client:
 
     async def ask(self, word: Word = "again") -> Said:
         """Who it is, by its SDK and a service that verifies signatures."""
-        if self.process.stdin is None:
-            raise AssertionError("a client is spoken to")
-        self.process.stdin.write(f"{word}\n".encode())
-        return Said(**await self._line())
-
-    async def _line(self) -> dict[str, str]:
-        if self.process.stdout is None:
-            raise AssertionError("a client speaks")
-        line = await asyncio.wait_for(self.process.stdout.readline(), PATIENCE_SECONDS)
+        stdin, stdout = self.process.stdin, self.process.stdout
+        if stdin is None or stdout is None:
+            raise ValueError("a client is spoken to through pipes")
+        stdin.write(f"{word}\n".encode())
+        line = await asyncio.wait_for(stdout.readline(), PATIENCE_SECONDS)
         if not line:
             status = await self.process.wait()
-            raise AssertionError(f"ended with {status}: {self.errors.read_text()[-2000:]}")
-        told: dict[str, str] = json.loads(line)
-        return told
+            return Said(error=f"ended with {status}: {self.errors.read_text()[-2000:]}")
+        return Said(**json.loads(line))
 
 
 @asynccontextmanager
@@ -110,10 +105,13 @@ async def started(
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
         )
-    client = Client(process, "", errors)
     try:
-        client.version = (await client._line())["client"]
-        yield client
+        if process.stdout is None:
+            raise ValueError("a client is spoken to through pipes")
+        greeting = await asyncio.wait_for(process.stdout.readline(), PATIENCE_SECONDS)
+        if not greeting:
+            raise AssertionError(f"{command} did not start: {errors.read_text()[-2000:]}")
+        yield Client(process, json.loads(greeting)["client"], errors)
     finally:
         if process.returncode is None:
             process.kill()

@@ -38,18 +38,14 @@ func newClient(ctx context.Context) (ask, error) {
 }
 
 func answer(ctx context.Context, word string, kept *ask) (map[string]string, error) {
-	current := *kept
-	if word == "anew" || current == nil {
+	if word == "anew" || *kept == nil {
 		made, err := newClient(ctx)
 		if err != nil {
 			return nil, err
 		}
-		current = made
-		if *kept == nil {
-			*kept = made
-		}
+		*kept = made
 	}
-	return current(ctx)
+	return (*kept)(ctx)
 }
 
 func main() {

@@ -12,12 +12,10 @@ async function run(name, make) {
   let kept;
   for await (const line of readline.createInterface({ input: process.stdin })) {
     try {
-      let ask = kept;
       if (line.trim() === "anew" || !kept) {
-        ask = make();
-        kept ??= ask;
+        kept = make();
       }
-      tell(await ask());
+      tell(await kept());
     } catch (failure) {
       tell({ error: `${failure.name}: ${failure.message}` });
     }

@@ -196,6 +196,32 @@ def test_reviews_arrive_where_the_webhook_listens(chart: list[Manifest]) -> None
     assert service["spec"]["selector"].items() <= labels["labels"].items()
 
 
+def test_binding_a_role_takes_the_verb_assume_on_it(chart: list[Manifest]) -> None:
+    (policy,) = of_kind(chart, "ValidatingAdmissionPolicy").values()
+    (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
+    # Neither the status, which the controller writes, nor deletion.
+    assert rule["resources"] == ["rolesanywherebindings"]
+    assert rule["operations"] == ["CREATE", "UPDATE"]
+    assert policy["spec"]["failurePolicy"] == "Fail"
+    assert {v["name"]: v["expression"] for v in policy["spec"]["variables"]} == {
+        "binds": "oldObject == null || object.spec != oldObject.spec",
+        "mayAssume": "authorizer.group('rolesanywhere.dev').resource('awsroles')"
+        " .namespace(request.namespace).name(object.spec.roleArn).check('assume').allowed()",
+    }
+
+
+def test_the_policy_on_bindings_is_in_force(chart: list[Manifest]) -> None:
+    (policy,) = of_kind(chart, "ValidatingAdmissionPolicy")
+    (binding,) = of_kind(chart, "ValidatingAdmissionPolicyBinding").values()
+    assert binding["spec"] == {"policyName": policy, "validationActions": ["Deny"]}
+
+
+def test_a_cluster_may_leave_the_policy_on_bindings_to_others() -> None:
+    manifests = rendered(bindings={"requireAssume": False})
+    assert not of_kind(manifests, "ValidatingAdmissionPolicy")
+    assert not of_kind(manifests, "ValidatingAdmissionPolicyBinding")
+
+
 def test_the_services_of_the_two_programs_are_told_apart(chart: list[Manifest]) -> None:
     (service,) = of_kind(chart, "Service").values()
     controller = of_kind(chart, "Deployment")[f"{FULLNAME}-controller"]
@@ -251,6 +277,7 @@ def test_a_certificate_of_ones_own_needs_no_cert_manager() -> None:
         ({"webhook": {"certificate": {"caBundle": "x", "secretName": "mine"}}}, "caBundle"),
         ({"webhook": {"replicas": 0}}, "replicas"),
         ({"webhok": {}}, "webhok"),
+        ({"bindings": {"requireAssume": "no"}}, "requireAssume"),
         ({"logLevel": "loud"}, "logLevel"),
         ({"controller": {"leaseDurationSeconds": 1}}, "leaseDurationSeconds"),
     ],

@@ -26,6 +26,10 @@ bench-sidecar: .venv/ready ## measure the sidecar beside AWS's own helper (ARGS=
 check: .venv/ready ## lint, types, import contracts and unit tests: offline, half a minute
 	@$(PYTHON) -m tests.run lint types imports unit
 
+.PHONY: simulate-fleet
+simulate-fleet: .venv/ready ## start up to 10,000 sidecars at once, in virtual time
+	@$(PYTHON) -m tests.benchmarks.fleet
+
 .PHONY: format
 format: .venv/ready ## format the code
 	.venv/bin/ruff format .

@@ -23,11 +23,16 @@ def examine(
     if strangers:
         yield _strangers(strangers, top)
         return
-    sent = f"{len(chain)} intermediate(s) lead up from the leaf" if chain else "the leaf goes alone"
     remarks = "".join(f"; {remark}" for remark in _remarks(leaf, chain, given))
-    yield ok(
-        Check.CHAIN,
-        f"{sent}; the trust anchor must be, or be below, {_issuer_of(top)}{remarks}",
+    yield ok(Check.CHAIN, f"{_sent(chain, top)}{remarks}")
+
+
+def _sent(chain: Sequence[x509.Certificate], top: x509.Certificate) -> str:
+    if not chain:
+        return f"the leaf goes alone: the trust anchor must be {_issuer_of(top)}, which issued it"
+    return (
+        f"{len(chain)} intermediate(s) lead up from the leaf: the trust anchor must be"
+        f" {_issuer_of(top)}, or one of them"
     )
 
 

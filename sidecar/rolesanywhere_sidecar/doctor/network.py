@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import h11
 from cryptography import x509
 
-from rolesanywhere_sidecar.dialing import Streams, Unreached, Way, dial, explained
+from rolesanywhere_sidecar.dialing import Streams, Unreached, Way, address_of, dial, explained
 from rolesanywhere_sidecar.proxies import Proxy
 
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
@@ -114,7 +114,7 @@ async def ask_time(way: Way, *, now: Callable[[], datetime]) -> Timed:
     try:
         async with _dialled(way) as (reader, writer):
             sent = now()
-            headers = await _answer_to_get(reader, writer, host=way.address)
+            headers = await _answer_to_get(reader, writer, host=address_of(way.host, way.port))
             received = now()
     except Unreached as problem:
         return Timed(problem=problem.reason)

@@ -31,15 +31,15 @@ def test_a_whole_chain_is_well_and_says_where_it_ends() -> None:
     found = examined([DEEP.certificate, *DEEP.chain])
     assert (found.verdict, found.sentence) == (
         OK,
-        "2 intermediate(s) lead up from the leaf; the trust anchor must be, or be below,"
-        " 'CN=Test Root'",
+        "2 intermediate(s) lead up from the leaf: the trust anchor must be 'CN=Test Root', or one"
+        " of them",
     )
 
 
 def test_a_lone_leaf_says_who_must_be_the_trust_anchor() -> None:
     found = examined([DEEP.certificate])
     assert (found.verdict, found.sentence) == (
-        OK, "the leaf goes alone; the trust anchor must be, or be below, 'CN=Lower'",
+        OK, "the leaf goes alone: the trust anchor must be 'CN=Lower', which issued it",
     )  # fmt: skip
 
 

@@ -11,8 +11,13 @@ from tests.support.examined import FAILURE, OK, SKIPPED, WARNING, of, told, trou
 FAR = "arn:aws:iam::999988887777:role/reports"
 
 
-def examined(*, env: dict[str, str] | None = None, **settings: str) -> list[Finding]:
-    return list(coherence.examine(told(**settings), env or {}))
+def examined(**settings: str) -> list[Finding]:
+    return list(coherence.examine(told(**settings), {}))
+
+
+def proxied(**env: str) -> Finding:
+    """What is said of the proxy in an environment."""
+    return of(coherence.examine(told(), env), Check.PROXY)
 
 
 def test_good_settings_are_all_well() -> None:
@@ -113,21 +118,20 @@ def test_signing_for_another_region_than_the_trust_anchors_is_a_warning() -> Non
 
 
 def test_the_proxy_is_named_without_its_password() -> None:
-    env = {"https_proxy": "http://svc:hunter2@proxy.corp:3128"}
-    found = of(examined(env=env), Check.PROXY)
+    found = proxied(https_proxy="http://svc:hunter2@proxy.corp:3128")
     assert found.verdict is OK
     assert "through proxy.corp:3128" in found.sentence
     assert "hunter2" not in f"{found}"
 
 
 def test_no_proxy_is_told_where_it_is_why_there_is_none() -> None:
-    env = {"https_proxy": "http://proxy.corp:3128", "no_proxy": "amazonaws.com"}
-    assert "exempt by no_proxy" in of(examined(env=env), Check.PROXY).sentence
-    assert "exempt" not in of(examined(), Check.PROXY).sentence
+    exempt = proxied(https_proxy="http://proxy.corp:3128", no_proxy="amazonaws.com")
+    assert "exempt by no_proxy" in exempt.sentence
+    assert "exempt" not in proxied().sentence
 
 
 def test_a_wrong_proxy_is_a_failure_without_its_value() -> None:
-    found = of(examined(env={"https_proxy": "http://u:S3cr/et@h:1"}), Check.PROXY)
+    found = proxied(https_proxy="http://u:S3cr/et@h:1")
     assert found.verdict is FAILURE
     assert "S3cr" not in f"{found}"
 

@@ -118,7 +118,7 @@ def test_no_extended_key_usage_is_asked_for() -> None:
 
 
 def test_sha1_is_a_failure_of_the_leaf_and_of_an_intermediate() -> None:
-    assert not isinstance(RSA_ROOT.key, ec.EllipticCurvePrivateKey)
+    assert isinstance(RSA_ROOT.key, rsa.RSAPrivateKey)
     old = crooked.signed_with_sha1(made(by=RSA_ROOT), RSA_ROOT.key)
     above = RSA_ROOT.intermediate("Old", at=NOW)
     above_old = crooked.signed_with_sha1(above.certificate, RSA_ROOT.key)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from rolesanywhere_sidecar.doctor import examination, journey, network
+from rolesanywhere_sidecar.doctor import examination, journey, network, places, ports
 from rolesanywhere_sidecar.doctor.coherence import Told
 from rolesanywhere_sidecar.doctor.examination import Examination
 from rolesanywhere_sidecar.doctor.findings import Check, Finding
@@ -28,8 +28,11 @@ def files(tmp_path: Path) -> dict[str, str]:
     path = tmp_path / "identity.pem"
     path.touch(mode=0o600)
     path.write_bytes(leaf.certificate_pem + leaf.key_pem())
-    ports = {"port": str(free_port()), "probe_port": str(free_port())}
-    return {"certificate": str(path), **ports}
+    return {
+        "certificate": str(path),
+        "port": str(free_port()),
+        "probe_port": str(free_port()),
+    }
 
 
 async def examined(given: Told, *, offline: bool = False) -> list[Finding]:
@@ -53,8 +56,8 @@ async def test_offline_nothing_of_the_network_is_touched(
 async def test_checks_come_in_the_order_of_their_words(files: dict[str, str]) -> None:
     found = await examined(told(**files, endpoint="https://127.0.0.1:1"))
     order = list(Check)
-    places = [order.index(each.check) for each in found]
-    assert places == sorted(places)
+    ranks = [order.index(each.check) for each in found]
+    assert ranks == sorted(ranks)
 
 
 async def test_a_closed_port_leaves_out_what_comes_after_it(files: dict[str, str]) -> None:
@@ -106,9 +109,9 @@ async def test_a_file_system_that_hangs_is_told_and_the_rest_goes_on(
         time.sleep(0.3)
         return []
 
-    monkeypatch.setattr(examination.places, "examine", hang)
+    monkeypatch.setattr(places, "examine", hang)
     monkeypatch.setattr(examination, "FILES_SECONDS", 0.05)
-    monkeypatch.setattr(examination.ports, "ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(ports, "ANSWER_SECONDS", 0.0)
     found = await examined(told(**files), offline=True)
     assert (FAILURE, Check.DEADLINE) in troubles(found)
     assert of(found, Check.SETTINGS).verdict is OK

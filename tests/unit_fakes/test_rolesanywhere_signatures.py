@@ -24,7 +24,10 @@ def changed(request: WireRequest, name: str, value: str | None) -> WireRequest:
     return replace(request, headers=(*kept, *added))
 
 
-@pytest.mark.parametrize("kind", ["rsa-2048", "rsa-3072", "p256", "p384", "p521"])
+MLDSA: tuple[KeyKind, ...] = ("ml-dsa-44", "ml-dsa-65", "ml-dsa-87")
+
+
+@pytest.mark.parametrize("kind", ["rsa-2048", "rsa-3072", "p256", "p384", "p521", *MLDSA])
 def test_every_kind_of_key_gets_its_session(kind: KeyKind) -> None:
     scene = a_scene(kind)
     session = scene.granted(scene.request())
@@ -34,6 +37,30 @@ def test_every_kind_of_key_gets_its_session(kind: KeyKind) -> None:
 def test_a_signature_by_another_key_is_invalid() -> None:
     request = SCENE.request(key=pki.new_key("p256"))
     assert SCENE.refusal(request) == (*DENIED, "Invalid signature")
+
+
+@pytest.mark.parametrize("kind", MLDSA)
+def test_a_signature_by_another_mldsa_key_is_invalid(kind: KeyKind) -> None:
+    scene = a_scene(kind)
+    for other in (kind, "p256"):
+        request = scene.request(key=pki.new_key(other), algorithm="AWS4-X509-MLDSA")
+        assert scene.refusal(request) == (*DENIED, "Invalid signature")
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("ml-dsa-44", "AWS4-X509-ECDSA-SHA256"), ("p256", "AWS4-X509-MLDSA"),
+     ("ml-dsa-65", "AWS4-X509-MLDSA-65")],
+)  # fmt: skip
+def test_the_word_for_mldsa_is_for_it_alone(kind: KeyKind, word: str) -> None:
+    scene = a_scene(kind)
+    assert f"{word} is not an algorithm" in scene.refusal(scene.request(algorithm=word))[2]
+
+
+@pytest.mark.parametrize("kind", MLDSA)
+def test_an_authority_may_be_of_mldsa(kind: KeyKind) -> None:
+    scene = a_scene("p256", root_kind=kind)
+    scene.granted(scene.request())
 
 
 def test_the_algorithm_word_must_fit_the_key() -> None:
@@ -188,7 +215,7 @@ def test_an_unsigned_header_may_change() -> None:
 # A real request as one string of bytes, so that a flip can hit anything that was signed. Two
 # changes mean the same to HTTP and are left out: the case of a header's name, and the case of a
 # percent-encoding's digits (RFC 3986 section 6.2.2.1).
-@pytest.fixture(scope="module", params=["rsa-2048", "p256", "p521"])
+@pytest.fixture(scope="module", params=["rsa-2048", "p256", "ml-dsa-44", "p521"])
 def signed(request: pytest.FixtureRequest) -> tuple[Scene, WireRequest]:
     root = pki.Authority.root(at=NOW)
     below = root.intermediate(at=NOW)

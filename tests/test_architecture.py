@@ -43,9 +43,33 @@ def test_the_contract_needs_the_standard_library_alone() -> None:
     assert {name.split(".")[0] for name in imports_of(package)} <= known
 
 
+EVERY_MODULE_OF_THE_SIDECAR = """
+import importlib, pkgutil, rolesanywhere_sidecar as sidecar
+for module in pkgutil.walk_packages(sidecar.__path__, "rolesanywhere_sidecar."):
+    importlib.import_module(module.name)
+"""
+
+
 def test_the_sidecar_never_loads_kubernetes_or_an_aws_sdk() -> None:
-    loaded = modules_loaded_by("import rolesanywhere_sidecar.app, rolesanywhere_sidecar.__main__")
-    assert not loaded & {"kopf", "kubernetes", "botocore", "boto3", "yaml", "pkcs11"}
+    loaded = modules_loaded_by(EVERY_MODULE_OF_THE_SIDECAR)
+    assert not loaded & {"kopf", "kubernetes", "botocore", "boto3", "yaml"}
+
+
+def test_the_sidecar_never_loads_a_web_framework() -> None:
+    loaded = modules_loaded_by(EVERY_MODULE_OF_THE_SIDECAR)
+    assert not loaded & {"aiohttp", "yarl", "multidict", "http.server", "urllib.request"}
+
+
+def test_the_server_loads_no_key_hardware_and_nothing_heavy_that_it_does_not_need() -> None:
+    loaded = modules_loaded_by("import rolesanywhere_sidecar.app")
+    assert not loaded & {
+        "pkcs11",
+        "argparse",
+        "http.client",
+        "urllib.request",
+        "xml",
+        "multiprocessing",
+    }
 
 
 def test_the_webhook_never_loads_kopf() -> None:

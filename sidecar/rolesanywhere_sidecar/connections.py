@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -67,7 +68,7 @@ class Shared:
         """Now, as HTTP says it; made once a second."""
         second = int(self._wall())
         if second != self._second:
-            self._second, self._date = second, http1.date(second)
+            self._second, self._date = second, formatdate(second, usegmt=True)
         return self._date
 
 

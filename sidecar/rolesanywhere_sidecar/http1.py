@@ -7,7 +7,6 @@ what was malformed.
 """
 
 import re
-import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -32,11 +31,6 @@ _ALWAYS: Final = "Server: rolesanywhere\r\nCache-Control: no-store\r\n"
 _FIRST_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n{_ALWAYS}" for status in HTTPStatus
 }
-
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = (
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-)  # fmt: skip
 
 
 class Malformed(Exception):
@@ -166,15 +160,3 @@ def refused(status: int, *, date: str) -> bytes:
         status = HTTPStatus.BAD_REQUEST
     head = f"{_FIRST_LINES[status]}Date: {date}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     return head.encode()
-
-
-def date(seconds: int) -> str:
-    """Seconds since 1970 as RFC 9110 writes them (section 5.6.7).
-
-    The library's own way there loads its e-mail package.
-    """
-    t = time.gmtime(seconds)
-    return (
-        f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year}"
-        f" {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
-    )

@@ -1,11 +1,6 @@
 """Bytes into requests and replies into bytes: what is let in, and in which form."""
 
-from datetime import UTC, datetime
-from email.utils import format_datetime
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
 
 from rolesanywhere_sidecar import http1
 from rolesanywhere_sidecar.exchange import Ask, Headers, Reply
@@ -175,9 +170,3 @@ def test_a_refusal_is_empty_and_the_last(status: int) -> None:
     answer = http1.refused(status, date=DATE)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert answer.endswith(b"Content-Length: 0\r\nConnection: close\r\n\r\n")
-
-
-@given(some.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 1, 1)))  # noqa: DTZ001 - hypothesis wants naive bounds
-def test_dates_are_those_of_the_standard(moment: datetime) -> None:
-    moment = moment.replace(tzinfo=UTC, microsecond=0)
-    assert http1.date(int(moment.timestamp())) == format_datetime(moment, usegmt=True)

@@ -45,6 +45,10 @@ New here? Try these, in this order:
 The command lines of aws_signing_helper work here too, except --no-verify-ssl:
 credentials are not taken from whoever answers."""
 
+_PLACES: Final = f"""\
+Each setting may stand in the environment instead, as ROLESANYWHERE_ and its name in capitals, or
+in the file that {flag(CONFIG)} names. A flag wins over the environment, and that over the file."""
+
 
 def overview() -> str:
     """What the program is for, and its commands."""
@@ -62,13 +66,7 @@ def page(name: str) -> str:
         *_groups(command),
     ]
     if command.needs is not None:
-        parts.append(
-            _wrapped(
-                "Each setting may stand in the environment instead, as ROLESANYWHERE_ and its name in"
-                f" capitals, or in the file that {flag(CONFIG)} names. A flag wins over the"
-                " environment, and that over the file."
-            )
-        )
+        parts.append(_wrapped(_PLACES))
     parts.append(f"Example:\n\n  {PROGRAM} {command.example}")
     parts += [command.after] if command.after else []
     return "\n\n".join(parts)

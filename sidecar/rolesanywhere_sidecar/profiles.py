@@ -69,8 +69,9 @@ def _understood(text: str) -> Iterator[_Line]:
             yield _Line(text=raw, section=section, is_header=True, indent=indent)
             continue
         found = _KEY.match(content) if section is not None else None
-        key = found["name"].lower() if found and found["name"] else key
-        yield _Line(text=raw, section=section, key=key if found else None, indent=indent)
+        # What is no setting makes the file unreadable; what follows it is not ours to drop.
+        key = (found["name"].lower() or None) if found else None
+        yield _Line(text=raw, section=section, key=key, indent=indent)
 
 
 def _rewritten(lines: Sequence[_Line], section: str, values: Mapping[str, str]) -> Iterator[_Line]:

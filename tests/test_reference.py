@@ -5,6 +5,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rolesanywhere_operator import settings as operator_settings
 from rolesanywhere_operator.domain.decisions import Reason
 from rolesanywhere_sidecar.commands import flags_of
 from rolesanywhere_sidecar.doctor.findings import Check
+from rolesanywhere_sidecar.metrics import Metrics
 
 REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
 
@@ -74,6 +76,18 @@ def test_the_checks_of_the_doctor_are_these() -> None:
 def test_the_reasons_are_these() -> None:
     words = [row[0].strip("`") for row in section("What becomes of a pod")]
     assert words == [str(reason) for reason in Reason]
+
+
+def test_the_sidecars_metrics_are_these() -> None:
+    metrics = Metrics(
+        expires=lambda: None, identity=lambda: None, skew=float, now=lambda: datetime.now(UTC)
+    )
+    metrics.requested("imds", 200)
+    expected = []
+    for family in metrics.families():
+        labels = ", ".join(f"`{label}`" for label in family.samples[-1].labels)
+        expected.append([f"`{family.name}`", family.kind, labels, family.help])
+    assert section("Metrics of the sidecar") == expected
 
 
 def test_the_codes_are_these() -> None:

@@ -41,7 +41,7 @@ HURRY_REGAINED: Final = 30.0
 
 # A wait is between the one before it and this many times that (decorrelated jitter, AWS
 # Architecture Blog, "Exponential Backoff And Jitter", but that no wait falls below the one before:
-# among 10,000 sidecars that halves the calls, see docs/performance.md, "Fleet").
+# 10,000 sidecars then make 9 calls each instead of 16, see docs/performance.md, "Fleet").
 GROWTH: Final = 3.0
 
 # While a session is still held, each wait is at most this share of what is left of it, but never

@@ -146,6 +146,15 @@ _HINTS: Final = tuple(
             "add the role to the profile's roles",
         ),
         (
+            "maxsessionduration",
+            "ask for less with --session-duration, or raise the role's maximum session duration",
+        ),
+        (
+            "packed ?(policy|size)",
+            "the certificate's names are too long together for session tags: shorten them, or map"
+            " fewer in the profile's attribute mappings",
+        ),
+        (
             "unable to assume role|not authorized to perform: sts:",
             "the role's trust policy must let rolesanywhere.amazonaws.com do sts:AssumeRole,"
             " sts:TagSession and sts:SetSourceIdentity for this trust anchor and certificate",

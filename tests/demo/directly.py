@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import aiohttp
 from aiohttp import web
 
+from rolesanywhere_operator.domain import bindings
+from rolesanywhere_operator.domain.bindings import Entry
 from rolesanywhere_operator.webhook import reviews, server
 from rolesanywhere_operator.webhook.admission import Admission
-from rolesanywhere_operator.webhook.catalog import Entry, entry
 from rolesanywhere_operator.webhook.server import INJECT_PATH
 from rolesanywhere_operator.webhook.tls import ServingCertificate
 
@@ -38,7 +39,7 @@ class FixedCatalog:
 
     def __init__(self, binding: Json) -> None:
         metadata = binding["metadata"]
-        self._by_namespace = {metadata["namespace"]: {metadata["name"]: entry(binding)}}
+        self._by_namespace = {metadata["namespace"]: {metadata["name"]: bindings.read(binding)}}
 
     def at_hand(self, namespace: str) -> Mapping[str, Entry]:
         return self._by_namespace.get(namespace, {})

@@ -13,10 +13,10 @@ import jsonpatch
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from rolesanywhere_operator.domain.bindings import Entry
 from rolesanywhere_operator.kube.errors import Unavailable
 from rolesanywhere_operator.webhook import server
 from rolesanywhere_operator.webhook.admission import Admission
-from rolesanywhere_operator.webhook.catalog import Entry
 from rolesanywhere_operator.webhook.desk import Desk
 from tests.operator.builders import IMAGE, a_binding, a_pod, a_review
 

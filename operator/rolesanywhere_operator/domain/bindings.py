@@ -98,6 +98,9 @@ class Binding:
     sidecar_resources: Mapping[str, Any] | None
 
 
+Entry = Binding | InvalidBinding
+
+
 def parse(raw: Mapping[str, Any]) -> Binding:
     """The binding that ``raw`` is. Raises `InvalidBinding` that names every mistake at once."""
     spec = mapping(raw.get("spec"))
@@ -124,6 +127,14 @@ def parse(raw: Mapping[str, Any]) -> Binding:
         sidecar_image=_text(sidecar.get("image")) or None,
         sidecar_resources=mapping(sidecar.get("resources")) or None,
     )
+
+
+def read(raw: Mapping[str, Any]) -> Entry:
+    """The binding that ``raw`` is, or what is wrong with it: one bad binding hides no other."""
+    try:
+        return parse(raw)
+    except InvalidBinding as wrong:
+        return wrong
 
 
 def unsupported(binding: Binding) -> UnsupportedIdentity | None:

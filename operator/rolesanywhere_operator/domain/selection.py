@@ -14,11 +14,11 @@ from rolesanywhere_contract.names import (
     SKIP_CONTAINERS_ANNOTATION,
 )
 from rolesanywhere_operator.domain import hazards, pods
-from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding, unsupported
+from rolesanywhere_operator.domain.bindings import Binding, Entry, InvalidBinding, unsupported
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
 from rolesanywhere_operator.domain.pods import Json
 
-Bindings = Mapping[str, Binding | InvalidBinding]
+Bindings = Mapping[str, Entry]
 
 
 class _Refused(Exception):
@@ -47,6 +47,20 @@ def decide(pod: Json, namespace: str, bindings: Bindings) -> Decision:
         return hazards.of_pod_with(pod, binding) or Inject(reason, binding, _chosen(pod))
     except _Refused as refused:
         return refused.refusal
+
+
+def mismatch(binding: Binding, pod: Json) -> str | None:
+    """Why ``binding`` is not for ``pod``, if it is not."""
+    labels = pods.labels(pod)
+    for requirement in binding.requirements:
+        if not requirement.is_met_by(labels):
+            got = labels.get(requirement.key)
+            there = "which the pod lacks" if got is None else f"the pod's is {got!r}"
+            return f"its podSelector wants label {requirement}, {there}"
+    account, allowed = pods.service_account(pod), binding.service_account_names
+    if allowed and account not in allowed:
+        return f"it is for ServiceAccount {' or '.join(sorted(allowed))}, the pod has {account}"
+    return None
 
 
 def _wish(annotations: Mapping[str, str]) -> _Wish | Leave:
@@ -114,10 +128,10 @@ def _named(name: str, pod: Json, namespace: str, bindings: Bindings) -> Binding:
         raise _Refused(
             Reason.INVALID_BINDING, f"binding {namespace}/{name} is not valid: {binding}", name
         )
-    if mismatch := _mismatch(binding, pod):
+    if problem := mismatch(binding, pod):
         raise _Refused(
             Reason.BINDING_DOES_NOT_MATCH,
-            f"binding {namespace}/{name} is not for this pod: {mismatch};"
+            f"binding {namespace}/{name} is not for this pod: {problem};"
             " change the pod, or the binding's selectors",
             name,
         )
@@ -126,7 +140,7 @@ def _named(name: str, pod: Json, namespace: str, bindings: Bindings) -> Binding:
 
 def _only_match(pod: Json, namespace: str, bindings: Bindings) -> Binding:
     valid = [binding for binding in bindings.values() if isinstance(binding, Binding)]
-    matching = {binding.name: binding for binding in valid if _mismatch(binding, pod) is None}
+    matching = {binding.name: binding for binding in valid if mismatch(binding, pod) is None}
     if len(matching) > 1:
         raise _Refused(
             Reason.SEVERAL_BINDINGS_MATCH,
@@ -144,20 +158,6 @@ def _only_match(pod: Json, namespace: str, bindings: Bindings) -> Binding:
             " create one, or change the selectors of one",
         )
     return next(iter(matching.values()))
-
-
-def _mismatch(binding: Binding, pod: Json) -> str | None:
-    """Why ``binding`` is not for ``pod``, if it is not."""
-    labels = pods.labels(pod)
-    for requirement in binding.requirements:
-        if not requirement.is_met_by(labels):
-            got = labels.get(requirement.key)
-            there = "which the pod lacks" if got is None else f"the pod's is {got!r}"
-            return f"its podSelector wants label {requirement}, {there}"
-    account, allowed = pods.service_account(pod), binding.service_account_names
-    if allowed and account not in allowed:
-        return f"it is for ServiceAccount {' or '.join(sorted(allowed))}, the pod has {account}"
-    return None
 
 
 def _chosen(pod: Json) -> tuple[str, ...]:

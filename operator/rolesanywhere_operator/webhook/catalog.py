@@ -8,13 +8,10 @@ from typing import Final, Protocol
 
 from rolesanywhere_contract.names import API_VERSION, PLURAL
 from rolesanywhere_operator.domain import bindings
-from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding
-from rolesanywhere_operator.kube.client import Json
+from rolesanywhere_operator.domain.bindings import Entry
 from rolesanywhere_operator.kube.reflector import Chance, Reflector, Source
 
 EVERYWHERE: Final = f"/apis/{API_VERSION}/{PLURAL}"
-
-Entry = Binding | InvalidBinding
 
 
 class Catalog(Protocol):
@@ -34,7 +31,7 @@ class LiveCatalog:
 
     def __init__(self, source: Source, *, chance: Chance) -> None:
         self._source = source
-        self.reflector = Reflector(source, EVERYWHERE, read=entry, chance=chance)
+        self.reflector = Reflector(source, EVERYWHERE, read=bindings.read, chance=chance)
 
     def at_hand(self, namespace: str) -> Mapping[str, Entry]:
         """The namespace's bindings by name, as last heard."""
@@ -43,12 +40,5 @@ class LiveCatalog:
     async def asked(self, namespace: str) -> Mapping[str, Entry]:
         """The namespace's bindings by name, as they are now. Raises `KubeError`."""
         listed = await self._source.get(f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}")
-        return {str(item["metadata"]["name"]): entry(item) for item in listed.get("items") or ()}
-
-
-def entry(raw: Json) -> Entry:
-    """The binding that ``raw`` is, or what is wrong with it: one bad binding hides no other."""
-    try:
-        return bindings.parse(raw)
-    except InvalidBinding as wrong:
-        return wrong
+        items = listed.get("items") or ()
+        return {str(item["metadata"]["name"]): bindings.read(item) for item in items}

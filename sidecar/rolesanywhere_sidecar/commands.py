@@ -80,10 +80,11 @@ http://127.0.0.1:9911/, and as container credentials where --token-file is set."
         purpose="print one session, for credential_process in an AWS profile",
         settings=_SESSION | {"session_file"},
         needs=Settings,
-        example=f"credential-process --session-file ~/.aws/reports.session \\\n{_ARNS}",
+        example=f"credential-process \\\n    --session-file ~/.aws/reports.session \\\n{_ARNS}",
         after="""\
-Put that line into ~/.aws/config, as credential_process below [profile reports].
-With --session-file, commands that run at once make one CreateSession call.""",
+In ~/.aws/config it stands on one line, with whole paths, after
+credential_process = below [profile reports]. With --session-file, commands
+that run at once or soon after make one CreateSession call.""",
     ),
     "update": Command(
         purpose="keep a profile of the shared credentials file fresh",

@@ -58,7 +58,7 @@ def _mistakes(
 
 
 def _kind(setting: Field[Any]) -> type:
-    return setting.type if setting.type in (bool, int) else str  # type: ignore[return-value]  # the types of dataclass fields may be texts, ours are not
+    return setting.type if setting.type in (bool, int) else str
 
 
 def _fits(setting: Field[Any], value: object) -> bool:

@@ -246,7 +246,7 @@ async def test_the_last_line_that_the_helper_drops_is_kept(
 ) -> None:
     theirs = tmp_path / "theirs"
     theirs.write_text(BEFORE)
-    command = [helper, "update", "--once", *flags(aws, tmp_path), "--profile", "reports"]
+    command = [str(helper), "update", "--once", *flags(aws, tmp_path), "--profile", "reports"]
     outcome = await finished(*command, env={**environment(theirs), "NO_PROXY": "*"})
     assert outcome.status == 0, outcome.errors
     await once(aws, tmp_path, file, "--profile", "reports")
@@ -258,7 +258,7 @@ async def test_the_folder_can_be_entered_by_who_made_it(
     helper: Path, aws: FakeAWS, tmp_path: Path
 ) -> None:
     theirs, ours = tmp_path / "theirs" / "credentials", tmp_path / "ours" / "credentials"
-    command = [helper, "update", "--once", *flags(aws, tmp_path)]
+    command = [str(helper), "update", "--once", *flags(aws, tmp_path)]
     await finished(*command, env={**environment(theirs), "NO_PROXY": "*"})
     await once(aws, tmp_path, ours)
     assert mode_of(theirs.parent) == 0o600

@@ -1,5 +1,7 @@
 """Flags and environment become settings, and every mistake is told at once."""
 
+import re
+import shlex
 from dataclasses import MISSING, Field, fields
 from importlib.metadata import version
 from typing import Any
@@ -7,8 +9,8 @@ from typing import Any
 import pytest
 
 from rolesanywhere_contract.environment import InvalidSettings
-from rolesanywhere_contract.settings import Settings, about, variable
-from rolesanywhere_sidecar.commands import COMMANDS, REFUSED, flag
+from rolesanywhere_contract.settings import IdentitySettings, Settings, about, variable
+from rolesanywhere_sidecar.commands import COMMANDS, GROUPS, REFUSED, flag
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 from tests.support.commandlines import asked, settings_of
 
@@ -200,8 +202,93 @@ def test_a_command_line_that_is_none_is_a_mistake_not_an_exit(argv: list[str], s
     assert says in mistake
 
 
-def test_help_tells_of_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    text = helped("--help", capsys=capsys)
+@pytest.mark.parametrize("command", ["read-certificate-data", "sign-string"])
+def test_who_asks_for_nothing_of_aws_needs_no_arn(command: str) -> None:
+    found = asked([command, "--certificate", "/tls.pem"], {"ROLESANYWHERE_ROLE_ARN": "oops"})
+    assert found.settings == IdentitySettings(certificate="/tls.pem")
+
+
+def test_to_sign_a_key_is_enough() -> None:
+    argv = "sign-string --private-key client-key.pem --format text --digest SHA512"
+    found = asked(argv.split(), {})
+    assert isinstance(found.settings, IdentitySettings)
+    assert found.settings.private_key == "client-key.pem"
+    assert found.options == {"format": "text", "digest": "SHA512"}
+    [mistake] = mistakes(["sign-string"], {})
+    assert mistake.startswith("--certificate (or ROLESANYWHERE_CERTIFICATE): is not set")
+
+
+def test_options_have_defaults_and_choices() -> None:
+    assert asked(["update"], ENV).options == {"profile": "default", "once": "false"}
+    update = asked(["update", "--once", "--profile", "my team"], ENV)
+    assert update.options == {"profile": "my team", "once": "true"}
+    assert mistakes(["sign-string", "--digest", "SHA1", "--certificate", "/c"]) == (
+        "--digest: 'SHA1' is none of SHA256, SHA384, SHA512",
+    )
+    assert mistakes(["update", "--once", "maybe", "--profile", "a]b"]) == (
+        "--profile: 'a]b' is no profile",
+        "--once: 'maybe' is none of true, false",
+    )
+
+
+@pytest.mark.parametrize("name", ["imds", "use_latest_expiring_certificate"])
+@pytest.mark.parametrize(
+    ("more", "expected"), [([], True), (["true"], True), (["false"], False), (["--port=1"], True)]
+)
+def test_what_is_true_or_false_may_stand_alone(name: str, more: list[str], expected: bool) -> None:
+    env = {**ENV, "ROLESANYWHERE_TOKEN_FILE": "/token"}
+    assert getattr(told(["serve", flag(name), *more], env), name) is expected
+
+
+@pytest.mark.parametrize("command", ["serve", "credential-process", "update", "sign-string"])
+def test_what_the_helper_takes_in_vain_is_taken(command: str) -> None:
+    assert asked([command, "--with-proxy", "--debug", "--reuse-pin"], ENV).command == command
+    assert mistakes([command, "--with-proxy=yes"]) == (
+        "--with-proxy: 'yes' is neither 'true' nor 'false'",
+    )
+
+
+def test_debug_is_a_log_level_unless_one_is_named() -> None:
+    assert told(["serve", "--debug"]).log_level == "debug"
+    assert told(["serve", "--debug=false"]).log_level == "info"
+    assert told(["serve", "--debug", "--log-level", "error"]).log_level == "error"
+    env = {**ENV, "ROLESANYWHERE_LOG_LEVEL": "error"}
+    assert told(["serve", "--debug"], env).log_level == "debug"
+
+
+@pytest.mark.parametrize("name", ["--pkcs8-password", "--private-key-password"])
+def test_a_password_on_the_command_line_works_and_is_warned_of(name: str) -> None:
+    found = asked(["serve", name, "open sesame"], ENV)
+    assert isinstance(found.settings, Settings)
+    assert found.settings.private_key_password == "open sesame"
+    [warning] = found.warnings
+    assert warning.startswith(f"{name}: everybody on this machine can read a command line; name a")
+    for shown in (repr(found), warning):
+        assert "sesame" not in shown
+    env = {**ENV, "ROLESANYWHERE_PRIVATE_KEY_PASSWORD": "open sesame"}
+    assert asked(["serve"], env).warnings == ()
+
+
+def test_doctor_is_handed_the_mistakes_but_its_own() -> None:
+    found = asked(["doctor", "--offline", "--output=json"], {**ENV, "ROLESANYWHERE_PORT": "0"})
+    assert isinstance(found.settings, InvalidSettings)
+    assert [text.partition(":")[0] for text in found.settings.mistakes] == ["ROLESANYWHERE_PORT"]
+    assert found.settings.values["certificate"] == "/tls.crt"
+    assert found.options == {"offline": "true", "output": "json"}
+    assert mistakes(["doctor", "--ofline"], {"ROLESANYWHERE_PORT": "0"}) == (
+        "--ofline: is not a flag of doctor (see doctor --help)",
+    )
+
+
+def test_doctor_is_told_of_a_config_file_that_cannot_be_read() -> None:
+    found = asked(["doctor", "--config", "/none"], ENV)
+    assert isinstance(found.settings, InvalidSettings)
+    assert found.settings.values["certificate"] == "/tls.crt"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"]])
+def test_help_tells_of_the_commands(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    text = helped(*argv, capsys=capsys)
     assert "Trade an X.509 certificate for temporary AWS credentials" in text
     for name, command in COMMANDS.items():
         assert f"{name} {command.purpose}" in text
@@ -230,5 +317,40 @@ def test_help_shows_defaults_and_an_example(capsys: pytest.CaptureFixture[str]) 
     assert "(default: info)" in served
 
 
-def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    assert helped("version", capsys=capsys) == f"rolesanywhere-sidecar {version('rolesanywhere')}"
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_a_page_shows_what_its_command_takes_and_fits_eighty_columns(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        asked([command, "--port", "1", "--help"], {})
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    about = COMMANDS[command]
+    shown = set(re.findall(r"^  (--[a-z0-9-]+)", text, re.MULTILINE))
+    own = {flag(name) for name in (*about.settings, *about.options)}
+    assert shown == own | ({"--config"} if about.needs else set())
+    assert f"Example:\n\n  rolesanywhere-sidecar {command}" in text
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"probe", "version"}))
+def test_the_example_of_each_page_is_right(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        asked([command, "--help"], {})
+    _, _, rest = capsys.readouterr().out.partition("Example:\n\n  rolesanywhere-sidecar ")
+    example = rest.partition("\n\n")[0].replace("\\\n", "")
+    example = example.replace("UUID", TRUST_ANCHOR_ARN[-36:])
+    assert asked(shlex.split(example), {}).command == command
+
+
+def test_every_setting_belongs_to_one_group_of_the_help() -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(setting.name for setting in fields(Settings))
+
+
+@pytest.mark.parametrize("argv", [["version"], ["--version"]])
+def test_version_is_that_of_the_package(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert helped(*argv, capsys=capsys) == f"rolesanywhere-sidecar {version('rolesanywhere')}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rolesanywhere_sidecar import locks
+from rolesanywhere_sidecar import files, locks
 from rolesanywhere_sidecar.credentialsfile import CredentialsFile, CredentialsFileUnusable
 from tests.support.sessions import SECRET_ACCESS_KEY, SESSION_TOKEN, some_credentials
 
@@ -96,10 +96,10 @@ async def test_bytes_that_are_no_text_come_back(file: CredentialsFile) -> None:
 
 
 async def test_two_who_write_at_once_both_find_their_profile(file: CredentialsFile) -> None:
-    files = [replace(file, profile=f"team-{number}") for number in range(20)]
-    await asyncio.gather(*(each.write(GOOD) for each in files))
+    both = [replace(file, profile=f"team-{number}") for number in range(20)]
+    await asyncio.gather(*(each.write(GOOD) for each in both))
     text = file.path.read_text()
-    assert all(f"[{each.profile}]\naws_access_key_id = " in text for each in files)
+    assert all(f"[{each.profile}]\naws_access_key_id = " in text for each in both)
 
 
 async def test_without_the_lock_nothing_is_written(
@@ -150,7 +150,7 @@ async def test_another_users_file_stays_his(
     monkeypatch.setattr(os, "fchown", lambda _, uid, gid: given.append((uid, gid)))
     await file.write(GOOD)
     assert given == []
-    monkeypatch.setattr(locks.files, "is_own", lambda _: True)
+    monkeypatch.setattr(files, "is_own", lambda _: True)
     monkeypatch.setattr(os, "geteuid", lambda: owner.st_uid + 1)
     await file.write(GOOD)
     assert given == [(owner.st_uid, owner.st_gid)]

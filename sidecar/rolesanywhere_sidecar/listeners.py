@@ -44,6 +44,8 @@ class Listener:
     ) -> "Listener":
         """Listen on ``at``, which is bound."""
         shared = Shared(answer, bounds or Bounds())
+        # Inherited by its connections; asyncio sets it only where a socket names its protocol.
+        at.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = await shared.loop.create_server(
             lambda: Connection(shared), sock=at, backlog=_BACKLOG
         )
@@ -72,9 +74,9 @@ class Listener:
 
     def _accept_what_waits(self) -> list[socket.socket]:
         """Clients that the kernel has taken on, and would reset when we close."""
-        found = []
+        found: list[socket.socket] = []
         with suppress(OSError):  # BlockingIOError, once there are no more
-            while True:
+            while len(found) <= _BACKLOG:
                 connection, _ = self._at.accept()
                 connection.setblocking(False)
                 found.append(connection)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from rolesanywhere_sidecar import listeners
-from rolesanywhere_sidecar.connections import Bounds
+from rolesanywhere_sidecar.connections import Bounds, Connection
 from rolesanywhere_sidecar.exchange import Ask, Reply
 from rolesanywhere_sidecar.listeners import Listener, PortUnavailable, every_address, loopback
 
@@ -143,7 +143,9 @@ async def test_what_a_malformed_request_held_is_not_logged(
 async def test_a_body_is_not_waited_for() -> None:
     async with a_listener() as port:
         head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n"
-        assert status_of(await send(port, head)) == 200
+        answer = await send(port, head)
+    assert status_of(answer) == 200
+    assert headers_of(answer)["connection"] == "close"
 
 
 async def test_who_sends_no_request_is_hung_up_on() -> None:
@@ -202,3 +204,70 @@ def test_a_port_that_is_taken_is_one_sentence(opened: object) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PortUnavailable, match=f"port {port}: Address already in use;"):
             opened(port)
+
+
+async def test_what_the_loopback_port_sends_has_the_hop_limit_that_was_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    made = Connection.connection_made
+
+    def look(self: Connection, transport: asyncio.BaseTransport) -> None:
+        accepted = transport.get_extra_info("socket")
+        seen.append(accepted.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        made(self, transport)
+
+    monkeypatch.setattr(Connection, "connection_made", look)
+    at = loopback(0, hop_limit=3)
+    listener = await Listener.open(echo, at)
+    assert status_of(await send(at.getsockname()[1], ASK)) == 200
+    await listener.close()
+    assert seen == [3]
+
+
+async def test_who_had_connected_when_it_closed_is_answered() -> None:
+    async with a_listener() as port:
+        # Of all of these the listener has seen nothing yet: the loop has not turned since.
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+        for client in clients:
+            client.sendall(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n")
+    for client in clients:
+        with client, client.makefile("rb") as stream:
+            answer = await asyncio.to_thread(stream.read)
+        assert status_of(answer.decode()) == 200
+        assert headers_of(answer.decode())["connection"] == "close"
+
+
+async def test_an_idle_client_may_ask_once_more_while_it_closes() -> None:
+    at = loopback(0)
+    listener = await Listener.open(echo, at)
+    reader, writer = await asyncio.open_connection("127.0.0.1", at.getsockname()[1])
+    writer.write(b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n")
+    await reader.readuntil(b"GET /1 ")
+    closing = asyncio.create_task(listener.close())
+    await asyncio.sleep(0.05)
+    writer.write(b"GET /2 HTTP/1.1\r\nHost: h\r\n\r\n")
+    answer = await reader.read()
+    assert answer.endswith(b"GET /2 ")
+    assert b"Connection: close" in answer
+    await hang_up(writer)
+    await closing
+
+
+async def test_a_request_that_never_ends_delays_the_end_by_seconds_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert listeners.DRAIN_SECONDS == 3
+    monkeypatch.setattr(listeners, "DRAIN_SECONDS", 0.6)
+    at = loopback(0)
+    listener = await Listener.open(echo, at)
+    reader, writer = await asyncio.open_connection("127.0.0.1", at.getsockname()[1])
+    writer.write(b"GET / HTTP/1.1\r\nHost:")
+    await asyncio.sleep(0.02)
+    begun = time.monotonic()
+    await listener.close()
+    assert time.monotonic() - begun < listeners.DRAIN_SECONDS + 0.5
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    await hang_up(writer)

@@ -12,6 +12,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from rolesanywhere_contract import logs
@@ -64,7 +65,8 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     stop = running.stop_on_signals()
     skew, machine = Skew(), SystemClock()
     clock = CorrectedClock(machine, skew)
-    files, session_file = IdentityFiles.of(settings), SessionFile.of(settings)
+    files = replace(IdentityFiles.of(settings), now=clock.now)
+    session_file = SessionFile.of(settings)
     metrics = Metrics(
         expires=lambda: broker.expires,
         identity=lambda: service.identity,
@@ -84,15 +86,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     )
     watcher = RotationWatcher(files, changed=broker.renew_soon, clock=clock)
     background = (broker, watcher, ExpiryWatcher(lambda: service.identity, clock=clock))
-    token = _token(settings, redaction)
-    front = FrontDoor(
-        port=settings.port,
-        container=ContainerEndpoint(
-            token=token, current=broker.current, problem=lambda: broker.last_problem
-        ),
-        imds=_imds(broker, settings, clock=clock) if settings.imds else None,
-        observe=metrics.requested,
-    )
+    front = _front(settings, broker, _token(settings, redaction), metrics, clock=clock)
     probes = Probes(
         current=broker.current,
         problem=lambda: broker.last_problem or _identity_problem(service, watcher),
@@ -134,6 +128,24 @@ def _token(settings: Settings, redaction: Redaction) -> BearerToken | None:
     token = bearer.keep(Path(settings.token_file))
     redaction.learn(token.reveal(), lasting=True)
     return token
+
+
+def _front(
+    settings: Settings,
+    broker: Broker,
+    token: BearerToken | None,
+    metrics: Metrics,
+    *,
+    clock: Clock,
+) -> FrontDoor:
+    return FrontDoor(
+        port=settings.port,
+        container=ContainerEndpoint(
+            token=token, current=broker.current, problem=lambda: broker.last_problem
+        ),
+        imds=_imds(broker, settings, clock=clock) if settings.imds else None,
+        observe=metrics.requested,
+    )
 
 
 def _imds(broker: Broker, settings: Settings, *, clock: Clock) -> Imds:

@@ -64,13 +64,17 @@ class Keeping:
 
 
 async def resume(
-    file: SessionFile | None, service: Service, *, now: Callable[[], datetime]
+    file: SessionFile | None,
+    service: Service,
+    *,
+    now: Callable[[], datetime],
+    patience: float = PATIENCE_SECONDS,
 ) -> Credentials | None:
     """The session in ``file`` if it is still valid and of the certificate on disk; never raises."""
     if file is None:
         return None
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patience):
             identity = await service.load_identity()
             kept = await asyncio.to_thread(file.read, now(), leaf_digest(identity))
     except (RolesAnywhereError, TimeoutError):

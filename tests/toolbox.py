@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from tests.bench import measures
 from tests.cluster import binaries
 from tests.fakes import aws_helper
 from tests.support.tools import ToolMissing
 
 BUILDS: Final[tuple[Callable[[], object], ...]] = (
     aws_helper.find_or_build,
+    measures.load_generator,
     binaries.find_or_build_helm,
     binaries.find_or_build,
 )

@@ -14,15 +14,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.bench.contenders import Contender, Endpoint, Running, Stage, serving
-from tests.bench.processes import Cores, Memory, cpu_seconds, memory, on_core
+from tests.bench.processes import Cores, Memory, cpu_seconds, finished, memory
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.faults import Delay
 from tests.fakes.pki import Authority
 from tests.fakes.world import small_world
-from tests.support.commands import finished
+from tests.support.commands import Outcome
 from tests.support.gotools import build
 from tests.support.workloads import Workload
 
@@ -37,8 +37,12 @@ _WARM_UP_SECONDS: Final = 0.5
 _SERVICE_SECONDS: Final = 0.3
 
 
-class LoadFailed(Exception):
-    """The load generator saw a wrong answer, or could not run."""
+# Seconds for a short session to be renewed.
+_PATIENCE_SECONDS: Final = 60.0
+
+
+class MeasureFailed(Exception):
+    """Something could not be measured; the text says what it was, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,11 @@ async def a_stage(*, life: int = 3600) -> AsyncIterator[Stage]:
             yield Stage(aws, Workload.below(root, folder))
 
 
+def load_generator() -> Path:
+    """The program that puts load on an endpoint. Raises `ToolMissing`."""
+    return build("load", "rolesanywhere.dev/tests/tools/load")
+
+
 async def start(contender: Contender, *, core: int) -> float:
     """Seconds from exec to the first good answer of IMDSv2, which both offer."""
     async with a_stage() as stage, serving(contender, stage, core=core) as running:
@@ -100,17 +109,16 @@ async def load(
 ) -> Load:
     """``endpoint`` under load from ``core``; a ``rate`` of 0 is as much as it can take."""
     command: list[str | Path] = [
-        build("load", "rolesanywhere.dev/tests/tools/load"),
+        load_generator(),
         "-address", f"127.0.0.1:{running.port}", "-path", endpoint.path, "-expect", "AccessKeyId",
         "-connections", str(connections), "-rate", str(rate),
         "-duration", f"{seconds}s", "-warm-up", f"{min(_WARM_UP_SECONDS, seconds)}s",
     ]  # fmt: skip
     for name, value in (await endpoint.headers(running)).items():
         command += ["-header", f"{name}: {value}"]
-    with on_core(core):
-        report = (await finished(*command, env={"GOMAXPROCS": "1"})).document()
+    report = _printed(await finished(command, {"GOMAXPROCS": "1"}, core=core), by="load")
     if report["failures"] or not report["requests"]:
-        raise LoadFailed(
+        raise MeasureFailed(
             f"{running.contender.name}, {endpoint.name}: {report['failures']} of {connections}"
             f" connections failed: {report.get('failure', 'nothing was answered')}"
         )
@@ -175,12 +183,12 @@ async def calls_at_expiry(contender: Contender, *, callers: int, core: int) -> i
         account.world = small_world(root.certificates[0], create_session_rate=_UNLIMITED)
         stage.aws.faults.always(Delay(_SERVICE_SECONDS))
         first, before = stage.aws.sessions[0].access_key_id, len(stage.aws.requests)
-        deadline = time.monotonic() + 2 * contender.short_life
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         served = {first}
-        while first in served:
+        while served & {first, ""}:
             served = set(await asyncio.gather(*[running.answer(endpoint) for _ in range(callers)]))
             if time.monotonic() > deadline:
-                raise LoadFailed(f"{contender.name} never renewed a short session")
+                raise MeasureFailed(f"{contender.name} never renewed a short session")
             await asyncio.sleep(0.05)
         return len(stage.aws.requests) - before
 
@@ -193,7 +201,9 @@ class OneShots:
     calls: int
 
 
-async def one_shots(contender: Contender, *, runs: int, session_file: bool = False) -> OneShots:
+async def one_shots(
+    contender: Contender, *, runs: int, core: int, session_file: bool = False
+) -> OneShots:
     """With ``session_file``, which AWS's helper does not have, the runs share one session."""
     async with a_stage() as stage:
         env = dict(contender.env(stage))
@@ -202,8 +212,9 @@ async def one_shots(contender: Contender, *, runs: int, session_file: bool = Fal
         times = []
         for _ in range(runs):
             since = time.perf_counter()
-            (await finished(*contender.credential_process(stage), env=env)).document()
+            outcome = await finished(contender.credential_process(stage), env, core=core)
             times.append(time.perf_counter() - since)
+            _printed(outcome, by=contender.name)
         return OneShots(Times.of(times), len(stage.aws.requests))
 
 
@@ -230,6 +241,13 @@ def size_of(binary: Path) -> int:
 def compile_ours() -> None:
     """Bytecode for all that ``serve`` imports, as the image has it."""
     compileall.compile_dir(ROOT / "sidecar", quiet=2)
+
+
+def _printed(outcome: Outcome, *, by: str) -> dict[str, Any]:
+    """The JSON that a command printed. Raises `MeasureFailed` with what it complained of."""
+    if outcome.status != 0:
+        raise MeasureFailed(f"{by} ended with status {outcome.status}: {outcome.errors.strip()}")
+    return outcome.document()
 
 
 def _locked_requirements() -> list[str]:

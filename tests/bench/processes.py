@@ -3,6 +3,7 @@
 Linux only, as the sidecar's image is.
 """
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.support.commands import Outcome
+
 # Seconds from SIGTERM to SIGKILL.
 PATIENCE_SECONDS: Final = 10.0
+
+LONGEST_RUN_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Memory:
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """What starts within the block runs on ``core`` alone, with all its threads."""
+    """This thread, and what it starts within the block, runs on ``core`` alone."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -63,6 +68,21 @@ def started(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+async def finished(command: Sequence[str | Path], env: Mapping[str, str], *, core: int) -> Outcome:
+    """``command`` on ``core``, with nothing but ``env``, run to its end."""
+
+    def run() -> Outcome:
+        # A core is chosen for this thread alone, and what it starts inherits it.
+        with on_core(core):
+            done = subprocess.run(
+                command, env=env, capture_output=True, text=True, check=False,
+                timeout=LONGEST_RUN_SECONDS,
+            )  # fmt: skip
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return await asyncio.to_thread(run)
 
 
 def memory(pid: int) -> Memory:

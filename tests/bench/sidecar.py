@@ -11,7 +11,7 @@ import asyncio
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,11 +20,14 @@ from typing import Final
 
 from tests.bench import measures, report
 from tests.bench.contenders import Contender, NoAnswer, ours, serving, the_helper
-from tests.bench.measures import LoadFailed, OneShots, Times, UnderLoad
-from tests.bench.processes import Cores, Memory, memory
+from tests.bench.measures import MeasureFailed, OneShots, Times, UnderLoad
+from tests.bench.processes import Cores, Memory, memory, on_core
 from tests.bench.report import NOT_OFFERED, Row
 from tests.fakes import aws_helper
 from tests.support.tools import ToolMissing
+
+# Seconds. A run takes three minutes; something hangs that takes longer than this.
+LONGEST_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ async def measure(contender: Contender, plan: Plan, cores: Cores, *, size: int) 
         calls_at_expiry=await measures.calls_at_expiry(
             contender, callers=plan.callers, core=cores.measured
         ),
-        one_shots=await measures.one_shots(contender, runs=plan.one_shots),
+        one_shots=await measures.one_shots(contender, runs=plan.one_shots, core=cores.measured),
         bytes_on_disk=size,
     )
 
@@ -110,8 +113,13 @@ async def measure_idle(
 
 
 async def compare(plan: Plan, binary: Path) -> str:
-    """The whole report."""
+    """The whole report, made from the core that nobody is measured on."""
     cores = Cores.of_this_machine()
+    with on_core(cores.measuring):
+        return await _compare(plan, binary, cores)
+
+
+async def _compare(plan: Plan, binary: Path, cores: Cores) -> str:
     measures.compile_ours()
     us, them = ours(), the_helper(binary)
     sizes = (measures.size_of_ours(), measures.size_of(binary))
@@ -122,7 +130,9 @@ async def compare(plan: Plan, binary: Path) -> str:
     say(f"leaving both alone for {plan.idle_seconds:g} seconds")
     idle = await measure_idle((us, them), plan, cores)
     mine, theirs = (replace(one, idle=cpu) for one, cpu in zip(found, idle, strict=True))
-    shared = await measures.one_shots(us, runs=plan.one_shots, session_file=True)
+    shared = await measures.one_shots(
+        us, runs=plan.one_shots, core=cores.measured, session_file=True
+    )
     rows = [*_rows(mine, theirs, plan), _shared_session(shared, plan)]
     return f"{preamble(cores)}\n\n{report.table(rows, ours=us.name, theirs=them.name)}"
 
@@ -216,6 +226,15 @@ def preamble(cores: Cores) -> str:
     )
 
 
+async def bounded(comparison: Coroutine[None, None, str]) -> str:
+    """``comparison``, which ends what it has started also when it takes too long."""
+    try:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            return await comparison
+    except TimeoutError:
+        raise MeasureFailed(f"not finished after {LONGEST_SECONDS:g} seconds") from None
+
+
 def say(progress: str) -> None:
     print(f"bench-sidecar: {progress}", file=sys.stderr, flush=True)
 
@@ -231,10 +250,12 @@ def main(arguments: Sequence[str]) -> int:
     if asked.idle_seconds is not None:
         plan = replace(plan, idle_seconds=asked.idle_seconds)
     try:
-        found = asyncio.run(compare(plan, aws_helper.find_or_build()))
+        binary = aws_helper.find_or_build()
+        measures.load_generator()
+        found = asyncio.run(bounded(compare(plan, binary)))
         if asked.write:
             report.write(found, asked.write)
-    except (ToolMissing, NoAnswer, LoadFailed, ValueError) as problem:
+    except (ToolMissing, NoAnswer, MeasureFailed, ValueError) as problem:
         say(str(problem))
         return 1
     print(found)

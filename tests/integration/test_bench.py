@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import report, sidecar
+from tests.bench import measures, report, sidecar
 from tests.bench.report import Row
 from tests.fakes import aws_helper
 from tests.support.tools import build_or_skip
@@ -24,6 +24,7 @@ def test_it_measures_both_and_writes_the_table_where_it_belongs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build_or_skip(aws_helper.find_or_build)
+    build_or_skip(measures.load_generator)
     page = tmp_path / "performance.md"
     page.write_text(PAGE)
     assert sidecar.main(["--quick", "--write", str(page)]) == 0
@@ -34,7 +35,7 @@ def test_it_measures_both_and_writes_the_table_where_it_belongs(
     [calls] = [line for line in printed.splitlines() if "callers at an expiry" in line]
     assert re.split(r"\s*\|\s*", calls)[2] == "1"
     for measure in ("first good answer", "16 connections", "resident", "idle", "on disk"):
-        assert f"{measure}" in printed
+        assert measure in printed
 
 
 def test_a_page_without_a_place_for_the_table_stays_as_it_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -64,6 +64,10 @@ class Patient:
         assert all(each["remedy"] for each in found.values() if each["verdict"] != "skipped")
         self.nothing_secret_in(outcome)
         return found
+
+    def posted(self) -> int:
+        """How often the service was asked for a session."""
+        return sum(entry.request.method == "POST" for entry in self.aws.requests)
 
     def nothing_secret_in(self, outcome: Outcome) -> None:
         said = outcome.output + outcome.errors
@@ -121,9 +125,7 @@ async def test_a_healthy_sidecar_is_told_so_in_full(patient: Patient) -> None:
 
 async def test_it_costs_one_session(patient: Patient) -> None:
     await patient.examined()
-    assert len(patient.aws.sessions) == 1
-    posted = [entry for entry in patient.aws.requests if entry.request.method == "POST"]
-    assert len(posted) == 1
+    assert patient.posted() == len(patient.aws.sessions) == 1
 
 
 async def test_offline_asks_nobody(patient: Patient) -> None:
@@ -241,7 +243,7 @@ async def test_a_clock_that_is_off_by_an_hour(tmp_path: Path, hours: int, direct
         assert list(found) == ["clock"]
         assert found["clock"]["verdict"] == "failure"
         assert f"seconds {direction} the service's" in found["clock"]["sentence"]
-        assert len(patient.aws.sessions) == 1
+        assert patient.posted() == len(patient.aws.sessions) == 1
 
 
 async def test_a_name_that_does_not_resolve(patient: Patient) -> None:
@@ -334,3 +336,77 @@ async def test_a_reader_that_has_seen_enough_is_no_crash(patient: Patient) -> No
         "/usr/bin/env", "-C", str(patient.folder), "sh", "-c", command, env=patient.env
     )
     assert (outcome.output, outcome.errors) == ("Settings\n", "")
+
+
+HANGING = """
+import socket, sys, time
+socket.getaddrinfo = lambda *_, **__: time.sleep(60)
+from rolesanywhere_sidecar.__main__ import main
+sys.argv = ["rolesanywhere-sidecar", "doctor"]
+sys.exit(main())
+"""
+
+
+async def test_a_name_server_that_hangs_does_not_hold_it_up(patient: Patient) -> None:
+    """Nobody can interrupt a thread in the resolver: the process ends all the same."""
+    env = {**patient.env, "ROLESANYWHERE_ENDPOINT": "https://aws.example"}
+    start = time.monotonic()
+    outcome = await finished(
+        "/usr/bin/env", "-C", str(patient.folder), sys.executable, "-c", HANGING, env=env
+    )
+    assert time.monotonic() - start < 15
+    assert outcome.status == 1
+    assert "failure  dns: aws.example does not resolve: no answer within 4" in outcome.output
+    assert outcome.output.splitlines()[-1].endswith("1 failure, 4 skipped")
+
+
+@asynccontextmanager
+async def a_proxy(port: int, *, answer: bytes) -> AsyncIterator[str]:
+    """The URL of a proxy that leads every tunnel to ``port``, after ``answer``."""
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.transport.abort()
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # somebody looked whether we listen
+            writer.close()
+            return
+        writer.write(answer)
+        if b" 200 " not in answer:
+            writer.close()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pipe(reader, back), pipe(there, writer))
+
+    server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    try:
+        yield f"http://svc:hunter2@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", "not trusted (Hostname mismatch"),
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy answered 407"),
+    ],
+)
+async def test_through_a_proxy_each_step_says_whose_it_is(
+    patient: Patient, answer: bytes, said: str
+) -> None:
+    port = int(patient.env["ROLESANYWHERE_ENDPOINT"].rpartition(":")[2])
+    async with a_proxy(port, answer=answer) as proxy:
+        env = {"ROLESANYWHERE_ENDPOINT": "https://aws.invalid", "https_proxy": proxy}
+        outcome = await patient.examined(**env)
+        found = await patient.troubles(**env)
+    text = " ".join(outcome.output.split())
+    assert f"aws.invalid is reached through {proxy.rpartition('@')[2]}" in text
+    assert "the proxy 127.0.0.1 port" in text
+    assert said in found["tls"]["sentence"]
+    assert "hunter2" not in outcome.output + outcome.errors

@@ -38,7 +38,7 @@ async def examined(**settings: str) -> Sequence[Finding]:
     return await specimen.examine(taken, at=NOW)
 
 
-@pytest.mark.parametrize("kind", ["rsa-2048", "p256", "p384", "p521"])
+@pytest.mark.parametrize("kind", ["rsa-2048", "p256", "p384", "p521", "ml-dsa-44", "ml-dsa-87"])
 async def test_a_good_identity_is_all_well(tmp_path: Path, kind: KeyKind) -> None:
     found = await examined(**put(tmp_path, ROOT.leaf(at=NOW, kind=kind, template=LONG)))
     assert troubles(found) == []

@@ -1,0 +1,117 @@
+"""The faults of the line and of the pretended AWS are what they are called."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import pytest
+
+from tests.fakes import faults
+from tests.fakes.aws import FakeAWS, utc_now
+from tests.fakes.line import Line
+from tests.fakes.pki import Authority
+from tests.fakes.world import World, small_world
+
+REQUEST = b"POST /sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.fixture
+def world() -> World:
+    return small_world(Authority.root(at=utc_now()).certificate)
+
+
+@pytest.fixture
+async def aws(world: World) -> AsyncIterator[FakeAWS]:
+    async with FakeAWS.start(world) as started:
+        yield started
+
+
+@pytest.fixture
+async def line(aws: FakeAWS) -> AsyncIterator[Line]:
+    async with Line.to(aws.rolesanywhere_url) as laid:
+        yield laid
+
+
+async def connected(line: Line) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = line.url.removeprefix("http://").partition(":")
+    async with asyncio.timeout(0.5):
+        return await asyncio.open_connection(host, int(port))
+
+
+async def reply(line: Line) -> bytes:
+    """What comes back for one request, until nothing has come for a moment."""
+    reader, writer = await connected(line)
+    heard = b""
+    try:
+        writer.write(REQUEST)
+        while chunk := await asyncio.wait_for(reader.read(65536), timeout=0.3):
+            heard += chunk
+    except TimeoutError:
+        return heard
+    finally:
+        writer.close()
+    return heard
+
+
+async def test_a_line_passes_everything_on(line: Line) -> None:
+    assert (await reply(line)).startswith(b"HTTP/1.1 403 ")
+
+
+async def test_each_fault_of_a_line_is_what_it_is_called_and_can_be_mended(line: Line) -> None:
+    await line.refuse()
+    with pytest.raises(ConnectionRefusedError):
+        await connected(line)
+    await line.black_hole()
+    with pytest.raises(TimeoutError):
+        await connected(line)
+    await line.swallow()
+    assert await reply(line) == b""
+    await line.mend()
+    assert await reply(line) != b""
+
+
+async def test_a_fault_breaks_connections_that_are_open(line: Line) -> None:
+    reader, writer = await connected(line)
+    await line.refuse()
+    assert await asyncio.wait_for(reader.read(), timeout=1) == b""
+    writer.close()
+
+
+async def test_a_line_can_lead_elsewhere_and_back(line: Line, world: World) -> None:
+    async with FakeAWS.start(world) as elsewhere:
+        await line.lead_to(elsewhere.rolesanywhere_url)
+        await reply(line)
+        assert len(elsewhere.requests) == 1
+        await line.mend()
+        await reply(line)
+        assert len(elsewhere.requests) == 1
+
+
+async def test_a_reset_comes_through_a_line_as_one(aws: FakeAWS, line: Line) -> None:
+    aws.faults.always(faults.Reset())
+    with pytest.raises(ConnectionResetError):
+        await reply(line)
+
+
+async def test_a_cut_answer_has_a_head_and_half_of_its_body(aws: FakeAWS) -> None:
+    aws.faults.always(faults.Cut())
+    async with (
+        aiohttp.ClientSession() as client,
+        client.post(f"{aws.rolesanywhere_url}/sessions") as response,
+    ):
+        assert response.status == 403
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+
+async def test_the_service_dates_its_answers_by_its_own_clock(world: World) -> None:
+    ahead = timedelta(hours=1)
+    async with (
+        FakeAWS.start(world, clock=lambda: utc_now() + ahead) as aws,
+        aiohttp.ClientSession() as client,
+        client.post(f"{aws.rolesanywhere_url}/sessions") as response,
+    ):
+        dated = parsedate_to_datetime(response.headers["Date"])
+    assert abs(dated - datetime.now(UTC) - ahead) < timedelta(seconds=30)

@@ -1,0 +1,153 @@
+"""What read-certificate-data and sign-string print, without AWS's helper at hand."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PublicFormat,
+    pkcs12,
+)
+
+from rolesanywhere_contract.settings import IdentitySettings
+from rolesanywhere_sidecar import inspection
+from rolesanywhere_sidecar.inspection import fixed_text, shown
+from tests.fakes.pki import Authority, Identity, KeyKind, Template
+from tests.fakes.scene import NOW
+
+ROOT = Authority.root(at=NOW)
+PRINTED = pytest.CaptureFixture[bytes]
+
+
+def written(identity: Identity, folder: Path) -> IdentitySettings:
+    """A bundle of leaf and chain, and the key."""
+    (folder / "tls.crt").write_bytes(identity.certificate_pem + identity.chain_pem)
+    (folder / "tls.key").write_bytes(identity.key_pem())
+    return IdentitySettings(certificate=f"{folder}/tls.crt", private_key=f"{folder}/tls.key")
+
+
+def data(settings: IdentitySettings, capfdbinary: PRINTED) -> Any:
+    code = inspection.read_certificate_data(settings)
+    captured = capfdbinary.readouterr()
+    assert code == 0, captured.err
+    return json.loads(captured.out)
+
+
+def signature(settings: IdentitySettings, capfdbinary: PRINTED, digest: str = "SHA256") -> bytes:
+    code = inspection.sign_string(settings, {"digest": digest, "format": "bin"})
+    captured = capfdbinary.readouterr()
+    assert code == 0, captured.err
+    return captured.out
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_", "algorithms"),
+    [
+        ("rsa-2048", "RSA", ["RSASHA256", "RSASHA384", "RSASHA512"]),
+        ("p384", "EC", ["ECSHA256", "ECSHA384", "ECSHA512"]),
+        ("ml-dsa-65", "ML-DSA-65", ["ML-DSA-65"]),
+    ],
+)
+def test_a_bundle_is_told_of_by_its_leaf(
+    kind: KeyKind, type_: str, algorithms: list[str], tmp_path: Path, capfdbinary: PRINTED
+) -> None:
+    leaf = ROOT.intermediate(at=NOW).leaf(at=NOW, kind=kind, template=Template(serial=2**150 + 7))
+    assert data(written(leaf, tmp_path), capfdbinary) == {
+        "keyType": type_,
+        "certificateData": base64.b64encode(leaf.der).decode(),
+        "serialNumber": str(2**150 + 7),
+        "supportedAlgorithms": algorithms,
+    }
+
+
+def test_a_folder_is_told_of_as_a_list(tmp_path: Path, capfdbinary: PRINTED) -> None:
+    leaves = [ROOT.leaf(f"leaf {number}", at=NOW) for number in range(3)]
+    for number, leaf in enumerate(leaves):
+        (tmp_path / f"{number}.crt").write_bytes(leaf.certificate_pem)
+    (tmp_path / "again.crt").write_bytes(leaves[0].certificate_pem)
+    (tmp_path / "notes.txt").write_text("not a certificate")
+    folder = IdentitySettings(certificate=str(tmp_path))
+    found = data(folder, capfdbinary)
+    assert [each["serialNumber"] for each in found] == [
+        str(leaf.certificate.serial_number) for leaf in leaves
+    ]
+    serial = f"Key=x509Serial,Value={leaves[1].certificate.serial_number:x}"
+    chosen = IdentitySettings(certificate=str(tmp_path), cert_selector=serial)
+    assert data(chosen, capfdbinary) == [found[1]]
+
+
+def test_a_pkcs12_is_told_of_by_its_leaf_and_signs(tmp_path: Path, capfdbinary: PRINTED) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = ROOT.intermediate(at=NOW).leaf(at=NOW, key=key)
+    store = pkcs12.serialize_key_and_certificates(
+        None, key, leaf.certificate, leaf.chain, BestAvailableEncryption(b"open sesame")
+    )
+    (tmp_path / "tls.p12").write_bytes(store)
+    (tmp_path / "password").write_text("open sesame\n")
+    settings = IdentitySettings(
+        certificate=f"{tmp_path}/tls.p12", private_key_password_file=f"{tmp_path}/password"
+    )
+    assert data(settings, capfdbinary)["serialNumber"] == str(leaf.certificate.serial_number)
+    signed = signature(settings, capfdbinary)
+    public = key.public_key()
+    public.verify(signed, fixed_text(public), ec.ECDSA(hashes.SHA256()))
+
+
+def test_a_selector_that_fits_none_is_told(tmp_path: Path, capfdbinary: PRINTED) -> None:
+    settings = written(ROOT.leaf(at=NOW), tmp_path)
+    chosen = IdentitySettings(
+        certificate=settings.certificate, cert_selector="Key=x509Serial,Value=1"
+    )
+    assert inspection.read_certificate_data(chosen) == 1
+    captured = capfdbinary.readouterr()
+    assert captured.out == b""
+    assert b"holds no certificate that the cert selector fits" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("digest", "hashed"),
+    [("SHA256", hashes.SHA256()), ("SHA384", hashes.SHA384()), ("SHA512", hashes.SHA512())],
+)
+def test_rsa_signs_the_fixed_text_with_the_digest_that_is_asked_for(
+    digest: str, hashed: hashes.HashAlgorithm, tmp_path: Path, capfdbinary: PRINTED
+) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    signed = signature(written(ROOT.leaf(at=NOW, key=key), tmp_path), capfdbinary, digest)
+    public = key.public_key()
+    public.verify(signed, fixed_text(public), padding.PKCS1v15(), hashed)
+
+
+def test_ml_dsa_signs_the_constant_alone(tmp_path: Path, capfdbinary: PRINTED) -> None:
+    key = mldsa.MLDSA44PrivateKey.generate()
+    signed = signature(written(ROOT.leaf(at=NOW, key=key), tmp_path), capfdbinary)
+    text = b"AWS Roles Anywhere Credential Helper Signing Test1"
+    key.public_key().verify(signed, text)
+
+
+def test_the_fixed_text_names_the_key() -> None:
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    expected = b"AWS Roles Anywhere Credential Helper Signing Test1"
+    assert fixed_text(public) == expected + hashlib.sha256(b"IAM RA" + point).digest()
+
+
+def test_a_signature_is_shown_in_three_ways() -> None:
+    assert shown(b"\x01\xff", "json") == b'"01ff"'
+    assert shown(b"\x01\xff", "text") == b"01ff"
+    assert shown(b"\x01\xff", "bin") == b"\x01\xff"
+
+
+def test_what_goes_wrong_is_one_sentence(tmp_path: Path, capfdbinary: PRINTED) -> None:
+    settings = IdentitySettings(certificate=f"{tmp_path}/none")
+    assert inspection.read_certificate_data(settings) == 1
+    assert inspection.sign_string(settings, {"digest": "SHA256", "format": "json"}) == 1
+    captured = capfdbinary.readouterr()
+    assert captured.out == b""
+    assert [line.split(b": ")[1] for line in captured.err.splitlines()] == [b"UnreadableFile"] * 2

@@ -154,9 +154,8 @@ class IdentityFiles:
         self._check_locations()
         digest = hashlib.sha256()
         for held in volumes.read_together(tuple(self._places())).values():
-            for path, content in held.items():
-                for part in (bytes(path), content):
-                    digest.update(hashlib.sha256(part).digest())
+            for content in held.values():
+                digest.update(hashlib.sha256(content).digest())
         return digest.digest()
 
     def _check_locations(self) -> None:

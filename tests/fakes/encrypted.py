@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.padding import PKCS7
 
-Derivation: TypeAlias = Literal["scrypt", "sha1", "sha224", "sha256", "sha384", "sha512"]
+Derivation: TypeAlias = Literal["scrypt", "default", "sha1", "sha224", "sha256", "sha384", "sha512"]
 
 _SALT: Final = b"saltsalt"
 _INITIAL: Final = bytes(range(16))
 _AES_OIDS: Final = {128: "608648016503040102", 192: "608648016503040116", 256: "60864801650304012a"}
 _HASHES: Final[Mapping[str, tuple[Callable[[], hashes.HashAlgorithm], str]]] = {
+    "default": (hashes.SHA1, ""),  # as DER wants it: what is the default is left out
     "sha1": (hashes.SHA1, "2a864886f70d0207"),
     "sha224": (hashes.SHA224, "2a864886f70d0208"),
     "sha256": (hashes.SHA256, "2a864886f70d0209"),
@@ -59,7 +60,7 @@ def _derived(
         return key, _sequence(_oid("2b06010401da47040b"), _sequence(_tlv(0x04, _SALT), *numbers))
     make, oid = _HASHES[how]
     key = PBKDF2HMAC(make(), length=length, salt=_SALT, iterations=rounds).derive(password)
-    function = _sequence(_oid(oid), b"\x05\x00")
+    function = _sequence(_oid(oid), b"\x05\x00") if oid else b""
     parameters = _sequence(_tlv(0x04, _SALT), _number(claimed), function)
     return key, _sequence(_oid("2a864886f70d01050c"), parameters)
 

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar.identities import IdentityFiles
+from rolesanywhere_sidecar.inspection import fixed_text
+from rolesanywhere_sidecar.keys import open_key
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 from tests.fakes import aws_helper
 from tests.fakes.aws import FakeAWS, utc_now
@@ -54,7 +56,7 @@ async def session_for(aws: FakeAWS, **env: str) -> WireRequest:
 
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["plain", "encrypted"])
-@pytest.mark.parametrize("form", ["seed", "both"])
+@pytest.mark.parametrize("form", ["seed", "expanded", "both"])
 @pytest.mark.parametrize("kind", list(SIZES))
 async def test_an_mldsa_key_signs_sessions(
     tmp_path: Path, kind: KeyKind, form: KeyForm, sealed: bool
@@ -102,6 +104,19 @@ async def test_awss_helper_asks_the_same_with_mldsa(
     their, our = await both(helper, root, held, tmp_path, "both")
     assert essence(our) == essence(their)
     assert len(our.get("authorization") or "") == len(their.get("authorization") or "")
+
+
+@pytest.mark.parametrize("kind", list(SIZES))
+async def test_an_expanded_key_signs_what_awss_helper_signs_to_the_byte(
+    helper: Path, tmp_path: Path, kind: KeyKind
+) -> None:
+    """Both are deterministic, and of what the helper signs sign-string tells."""
+    held = Authority.root(at=utc_now()).leaf(at=utc_now(), kind=kind)
+    flags = aws_helper.identity_flags(held, tmp_path, "both")
+    outcome = await aws_helper.run(helper, "sign-string", *flags, "--format", "text")
+    assert outcome.status == 0, outcome.errors
+    key = open_key("expanded", held.key_pem("expanded"))
+    assert await key.sign(fixed_text(key.public_key)) == bytes.fromhex(outcome.output.strip())
 
 
 def as_bundle(held: Identity, folder: Path) -> dict[str, str]:

@@ -74,7 +74,9 @@ def legacy(password: bytes) -> KeySerializationEncryption:
 
 @pytest.mark.parametrize("form", ["PEM", "DER"])
 @pytest.mark.parametrize("bits", [128, 192, 256])
-@pytest.mark.parametrize("derivation", ["scrypt", "sha1", "sha224", "sha256", "sha384", "sha512"])
+@pytest.mark.parametrize(
+    "derivation", ["scrypt", "default", "sha1", "sha224", "sha256", "sha384", "sha512"]
+)
 def test_every_scheme_of_pbes2_opens(derivation: Derivation, bits: int, form: str) -> None:
     data = encrypted(der(EC), PASSWORD.encode(), derivation=derivation, bits=bits)
     content = data if form == "DER" else as_pem(data)

@@ -6,16 +6,17 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import mldsa as library
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.identity import assemble, check, warnings
-from rolesanywhere_sidecar.keys import InvalidKey, PasswordWrong, UnsupportedKey, open_key
+from rolesanywhere_sidecar.keys import InvalidKey, PasswordWrong, fips204, open_key
+from rolesanywhere_sidecar.keys.fips204 import ML_DSA_44, ML_DSA_65, ML_DSA_87, decode, sign
 from rolesanywhere_sidecar.keys.mldsa import MldsaKey
 from rolesanywhere_sidecar.signing import ALGORITHM, KeyKind
 from tests.fakes import mldsa, pki
-from tests.fakes.encrypted import encrypted
+from tests.fakes.encrypted import Derivation, encrypted
 from tests.fakes.pki import Authority, KeyForm
 
 WHERE = "/keys/tls.key"
@@ -36,9 +37,9 @@ def test_our_key_generation_is_the_librarys(kind: pki.KeyKind) -> None:
 
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["plain", "encrypted"])
-@pytest.mark.parametrize("form", ["seed", "both"])
+@pytest.mark.parametrize("form", ["seed", "expanded", "both"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_key_with_its_seed_signs(kind: pki.KeyKind, form: KeyForm, sealed: bool) -> None:
+async def test_a_key_in_every_form_signs(kind: pki.KeyKind, form: KeyForm, sealed: bool) -> None:
     held = HELD[kind]
     content = encrypted(held.key_der(form), b"secret") if sealed else held.key_pem(form)
     key = open_key(WHERE, content, password=b"secret" if sealed else None)
@@ -69,8 +70,8 @@ def test_two_halves_that_are_not_one_key_are_refused(kind: pki.KeyKind) -> None:
         open_key(WHERE, mixed)
 
 
-@pytest.mark.parametrize("place", [0, 40, 100], ids=["rho", "K", "tr"])
-def test_every_public_part_of_the_expanded_key_is_compared(place: int) -> None:
+@pytest.mark.parametrize("place", [0, 40, 100, 200, 600, 2500])
+def test_every_part_of_the_expanded_key_is_compared_with_the_seed(place: int) -> None:
     held = HELD["ml-dsa-44"]
     content = bytearray(held.key_der("both"))
     content[len(content) - 2560 + place] ^= 1
@@ -89,6 +90,13 @@ def test_every_public_part_of_the_expanded_key_is_compared(place: int) -> None:
 def test_a_damaged_key_is_said_to_be(choice: bytes) -> None:
     with pytest.raises(InvalidKey):
         open_key(WHERE, mldsa.wrapped(choice, "ml-dsa-65"))
+
+
+@pytest.mark.parametrize("derivation", ["scrypt", "default", "sha224", "sha384", "sha512"])
+def test_both_halves_are_decrypted_in_every_way(derivation: Derivation) -> None:
+    content = encrypted(HELD["ml-dsa-44"].key_der("both"), b"secret", derivation=derivation)
+    key = open_key(WHERE, content, password=b"secret")
+    assert key.public_key == HELD["ml-dsa-44"].key.public_key()
 
 
 def test_a_wrong_password_is_said_to_be_for_both_halves_too() -> None:
@@ -112,6 +120,7 @@ def test_an_identity_may_be_of_mldsa_all_the_way(kind: pki.KeyKind, root_kind: p
     assert warnings(identity, at=NOW) == ()
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_mutated_key_opens_or_is_refused_without_being_shown(data: st.DataObject) -> None:
     held = HELD["ml-dsa-44"]
@@ -132,9 +141,36 @@ def test_a_key_is_not_shown_by_repr() -> None:
     assert MldsaKey.__slots__
 
 
+@pytest.mark.parametrize("place", [0, 40, 100, 200, 1000, 2500])
+def test_every_part_of_an_expanded_key_alone_is_checked_but_its_random_seed(place: int) -> None:
+    """K is what nobody can check without the seed; any K signs."""
+    content = bytearray(HELD["ml-dsa-44"].key_der("expanded"))
+    content[len(content) - 2560 + place] ^= 1
+    if place == 40:
+        assert open_key(WHERE, bytes(content)).public_key == HELD["ml-dsa-44"].key.public_key()
+        return
+    with pytest.raises(InvalidKey, match="cannot be read"):
+        open_key(WHERE, bytes(content))
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_expanded_key_alone_is_refused_with_what_to_do(kind: pki.KeyKind) -> None:
-    with pytest.raises(UnsupportedKey) as caught:
-        open_key(WHERE, HELD[kind].key_pem("expanded"))
-    assert f"is {kind.upper()} in its expanded form alone" in str(caught.value)
-    assert "export it with its seed" in str(caught.value)
+def test_signatures_of_an_expanded_key_are_valid_and_the_same_each_time(kind: pki.KeyKind) -> None:
+    """Many, because most of what can go wrong is a matter of chance."""
+    parameters = {"ml-dsa-44": ML_DSA_44, "ml-dsa-65": ML_DSA_65, "ml-dsa-87": ML_DSA_87}[kind]
+    key = HELD[kind].key
+    assert isinstance(key, pki.MldsaKey)
+    _, expanded = mldsa.expand(key.private_bytes_raw(), mldsa.PARAMETERS[kind])
+    held = decode(expanded, parameters)
+    signatures = [sign(held, bytes([number])) for number in range(3)]
+    for number, signature in enumerate(signatures):
+        key.public_key().verify(signature, bytes([number]), b"")
+    assert sign(held, b"\0") == signatures[0]
+
+
+async def test_a_signature_that_does_not_verify_is_never_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = open_key(WHERE, HELD["ml-dsa-44"].key_pem("expanded"))
+    monkeypatch.setattr(fips204, "sign", lambda held, message: bytes(2420))
+    with pytest.raises(InvalidKey, match="a signature that its public key does not verify"):
+        await key.sign(b"payload")

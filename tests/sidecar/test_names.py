@@ -105,6 +105,6 @@ def test_both_spellings_select() -> None:
 def test_every_name_has_both_spellings(
     kinds: list[x509.ObjectIdentifier], data: st.DataObject
 ) -> None:
-    texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)
+    texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=15)
     made = name(*([(kind, data.draw(texts))] for kind in kinds))
     assert all(isinstance(text, str) for text in spellings(made))

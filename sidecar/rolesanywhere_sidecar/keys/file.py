@@ -110,7 +110,7 @@ def _loaded(load: _Load, data: bytes, *, where: str, password: bytes | None) -> 
                 f"{what} is encrypted in a way that is not supported",
                 hint="encrypt it anew with openssl pkcs8 -topk8 -v2 aes-256-cbc",
             ) from None
-        if password is None or "Incorrect password" not in str(problem):
+        if password is None or not _is_locked(load, data):
             raise _damaged(where) from None
         raise legacy.refusal(data, what=what) or PasswordWrong(what) from None
 
@@ -123,6 +123,16 @@ def _with_fitting_password(load: _Load, data: bytes, password: bytes | None) -> 
         if password is None:
             raise
         return load(data, None)
+
+
+def _is_locked(load: _Load, data: bytes) -> bool:
+    try:
+        load(data, None)
+    except TypeError:
+        return True
+    except Exception:  # it is damaged, not locked
+        return False
+    return False
 
 
 def _private_block(content: bytes, *, where: str) -> pem.Block:

@@ -95,7 +95,7 @@ def signing_with(key: object, *, where: str) -> FileKey:
             raise unsupported(where, f"is on the curve {key.curve.name}")
         return EcdsaKey(key)
     if isinstance(key, MldsaPrivateKey):
-        return MldsaKey(key)
+        return MldsaKey.of(key)
     raise unsupported(where, "is neither RSA nor ECDSA nor ML-DSA")
 
 

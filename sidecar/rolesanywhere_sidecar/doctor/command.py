@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,12 +43,12 @@ def main(told: Settings | InvalidSettings, options: Options) -> int:
     The exit code is 0 when nothing fails, 1 when something does or standard output takes no more,
     and 130 when interrupted.
     """
-    # What serve would log is a finding here; a handler that does nothing keeps it off stderr.
+    # What serve would log, or a library warn of, is a finding here or nothing: off stderr with it.
     logging.getLogger("rolesanywhere_sidecar").addHandler(logging.NullHandler())
     examination = Examination(
         Told.of(told), os.environ, lambda: datetime.now(UTC), offline=options.offline
     )
-    with _ended_by_force() as end_soon:
+    with _ended_by_force() as end_soon, warnings.catch_warnings(action="ignore"):
         try:
             return asyncio.run(_report(examination, options, sys.stdout, end_soon))
         except KeyboardInterrupt:

@@ -54,7 +54,13 @@ def examine(values: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Findi
     for check, (setting, noun) in _FILES.items():
         path = values.get(setting)
         if path and not path.startswith(PKCS11_SCHEME):
-            yield judge_read(check, noun, look(Path(path), env))
+            holds_key = check is Check.CERTIFICATE_FILE and not values["private_key"]
+            yield judge_read(
+                check,
+                "certificate with its key" if holds_key else noun,
+                look(Path(path), env),
+                is_secret=holds_key or check in _SECRET,
+            )
     for check, (setting, noun) in _WRITTEN.items():
         if values.get(setting):
             yield judge_written(check, noun, look(Path(values[setting]), env))
@@ -78,7 +84,7 @@ def look(path: Path, env: Mapping[str, str]) -> Seen:
     )
 
 
-def judge_read(check: Check, noun: str, seen: Seen) -> Finding:
+def judge_read(check: Check, noun: str, seen: Seen, *, is_secret: bool) -> Finding:
     """Whether the file of a ``noun`` can be read, by us, and not by everybody if it is secret."""
     if seen.mode is None:
         return _absent(check, noun, seen)
@@ -95,14 +101,14 @@ def judge_read(check: Check, noun: str, seen: Seen) -> Finding:
         return failure(
             check, f"the {noun} {seen.path} is not a regular file", "name the file itself"
         )
-    if check in _SECRET and seen.mode & stat.S_IROTH and not seen.in_a_pod:
+    if is_secret and seen.mode & stat.S_IROTH and not seen.in_a_pod:
         return warning(
             check,
             f"the {noun} {seen.path} can be read by every user of this machine (mode"
             f" {_octal(seen.mode)})",
             f"chmod 0600 {seen.path}, owned by the user that runs this",
         )
-    pod = " in a pod's own volume" if seen.in_a_pod and check in _SECRET else ""
+    pod = " in a pod's own volume" if seen.in_a_pod and is_secret else ""
     return ok(check, f"the {noun} {seen.path} can be read (mode {_octal(seen.mode)}{pod})")
 
 

@@ -2,8 +2,10 @@
 
 import io
 import json
+import logging
 import os
 import sys
+import warnings
 from collections.abc import AsyncIterator
 
 import pytest
@@ -118,6 +120,19 @@ def test_what_nobody_foresaw_is_one_sentence_with_its_kind_alone(
     assert "hunter2" not in printed.out + printed.err
 
 
+def test_what_libraries_warn_of_stays_off_standard_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def found(_: Examination) -> AsyncIterator[Finding]:
+        warnings.warn("an odd serial number", UserWarning, stacklevel=1)
+        logging.getLogger("rolesanywhere_sidecar.clock").warning("clock skewed")
+        yield WELL
+
+    monkeypatch.setattr(Examination, "findings", found)
+    assert main(settings, Options()) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_it_runs_when_settings_are_wrong_and_shows_no_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,5 +150,5 @@ def test_it_runs_when_settings_are_wrong_and_shows_no_password(
     assert main(wrong.value, Options(offline=True)) == 1
     printed = capsys.readouterr()
     assert "failure  settings: ROLESANYWHERE_ROLE_ARN: 'oops'" in printed.out
-    assert "failure  certificate-file: the certificate /identity/tls.crt" in printed.out
+    assert "failure  certificate-file: the certificate with its key" in printed.out
     assert "hunter2" not in printed.out + printed.err

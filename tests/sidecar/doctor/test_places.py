@@ -23,7 +23,7 @@ def a_file(folder: Path, *, mode: int = 0o600) -> Path:
 
 
 def read(path: Path, env: dict[str, str] | None = None, *, check: Check = KEY) -> Finding:
-    return judge_read(check, "private key", look(path, env or {}))
+    return judge_read(check, "private key", look(path, env or {}), is_secret=check is KEY)
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o640])
@@ -75,7 +75,9 @@ SEEN = Seen(path=Path("/identity/tls.key"), uid=65532, mode=0o100600, owner=0,
 
 
 def test_a_file_of_somebody_else_says_whose_it_is() -> None:
-    found = judge_read(KEY, "private key", replace(SEEN, problem="Permission denied"))
+    found = judge_read(
+        KEY, "private key", replace(SEEN, problem="Permission denied"), is_secret=True
+    )
     assert found.verdict is FAILURE
     assert "cannot be read by uid 65532: Permission denied (owner 0, mode 0600)" in found.sentence
     assert "fsGroup" in found.remedy
@@ -83,7 +85,7 @@ def test_a_file_of_somebody_else_says_whose_it_is() -> None:
 
 def test_a_folder_on_the_way_that_is_closed_is_told() -> None:
     closed = replace(SEEN, mode=None, owner=None, problem="Permission denied")
-    found = judge_read(KEY, "private key", closed)
+    found = judge_read(KEY, "private key", closed, is_secret=True)
     assert found.verdict is FAILURE
     assert "cannot be reached by uid 65532" in found.sentence
 
@@ -123,6 +125,15 @@ def test_only_what_is_named_is_looked_at(tmp_path: Path) -> None:
     found = list(places.examine(values.values, {}))
     assert [each.check for each in found] == [Check.CERTIFICATE_FILE, Check.SESSION_FILE]
     assert troubles(found) == []
+
+
+def test_a_certificate_that_holds_its_key_is_as_secret(tmp_path: Path) -> None:
+    path = str(a_file(tmp_path, mode=0o644))
+    [alone] = places.examine(told(certificate=path).values, {})
+    assert (alone.verdict, alone.check) == (WARNING, Check.CERTIFICATE_FILE)
+    assert alone.sentence.startswith("the certificate with its key ")
+    beside = told(certificate=path, private_key="pkcs11:token=hsm").values
+    assert troubles(places.examine(beside, {})) == []
 
 
 def test_impossible_paths_are_failures_too(tmp_path: Path) -> None:

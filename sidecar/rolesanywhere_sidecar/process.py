@@ -18,7 +18,6 @@ from rolesanywhere_sidecar import terminal
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
 from rolesanywhere_sidecar.identities import IdentityFiles
 from rolesanywhere_sidecar.reuse import session_for_all
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 from rolesanywhere_sidecar.sessionfile import SessionFile, leaf_digest
 
 # Before the second and the third attempt, in seconds, before jitter: an SDK waits for us.
@@ -68,18 +67,25 @@ async def session_from(
 
 
 async def _fetch(settings: Settings) -> Credentials:
-    source = RolesAnywhere(settings, IdentityFiles.of(settings), now=_now, env=os.environ)
     file = SessionFile.of(settings)
+    if file is None:
+        return (await _make(settings))[0]
+    # Not checked: a session that is kept outlives its certificate.
+    identity, _ = await IdentityFiles.of(settings).load()
+    return await session_for_all(
+        file, leaf_digest(identity), make=lambda: _make(settings), now=_now
+    )
 
-    async def make() -> tuple[Credentials, bytes]:
+
+async def _make(settings: Settings) -> tuple[Credentials, bytes]:
+    """A new session, and the digest of the certificate that made it."""
+    # Who takes a session that is kept does not wait for what speaks HTTP.
+    from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+
+    source = RolesAnywhere(settings, IdentityFiles.of(settings), now=_now, env=os.environ)
+    try:
         made = await session_from(source, draw=random.random, pause=asyncio.sleep)
         return made, leaf_digest(source.accepted) if source.accepted else b""
-
-    try:
-        if file is None:
-            return (await make())[0]
-        identity = await source.load_identity()
-        return await session_for_all(file, leaf_digest(identity), make=make, now=_now)
     finally:
         await source.close()
 

@@ -227,6 +227,35 @@ async def test_a_kept_session_is_no_good_to_another_certificate_or_name(
     assert len(aws.sessions) == 3
 
 
+async def test_a_kept_session_outlives_its_certificate(aws: FakeAWS, tmp_path: Path) -> None:
+    brief = replace(pki.LEAF, starts=timedelta(0), lives=timedelta(seconds=3))
+    flags = [
+        *files_of(ROOT.leaf(at=utc_now(), template=brief), tmp_path),
+        "--session-file", f"{tmp_path}/kept",
+    ]  # fmt: skip
+    first = (await run(aws, *flags)).document()
+    await asyncio.sleep(3)
+    assert (await run(aws, *flags)).document() == first
+    assert len(aws.requests) == 1
+
+
+async def test_a_kept_session_costs_no_http(aws: FakeAWS, tmp_path: Path) -> None:
+    """What speaks HTTP takes a quarter of the start, and an SDK waits for each."""
+    flags = [*files_of(ROOT.leaf(at=utc_now()), tmp_path), "--session-file", f"{tmp_path}/kept"]
+    script = (
+        "import sys; sys.argv[1:1] = ['credential-process'];"
+        "from rolesanywhere_sidecar.__main__ import main; main();"
+        "print(*(name for name in ('h11', 'tomllib', 'difflib') if name in sys.modules),"
+        " file=sys.stderr)"
+    )
+    loaded = []
+    for _ in range(2):
+        outcome = await finished(sys.executable, "-c", script, *flags, env=environment(aws))
+        outcome.document()
+        loaded.append(outcome.errors.split())
+    assert loaded == [["h11"], []]
+
+
 @pytest.mark.parametrize("trouble", ["garbage", "folder", "unwritable"])
 async def test_a_session_file_that_is_no_good_costs_a_warning_and_no_answer(
     aws: FakeAWS, tmp_path: Path, trouble: str

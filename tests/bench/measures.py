@@ -59,11 +59,12 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Answers per second, and how long they took, in milliseconds."""
+    """Answers per second, how long they took, and what CPU each cost, in milliseconds."""
 
     per_second: float
     p50: float
     p99: float
+    cpu: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,19 @@ def load_generator() -> Path:
     return build("load", "rolesanywhere.dev/tests/tools/load")
 
 
-async def start(contender: Contender, *, core: int) -> float:
-    """Seconds from exec to the first good answer of IMDSv2, which both offer."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Seconds from exec to the first good answer, and of CPU until then."""
+
+    wall: float
+    cpu: float
+
+
+async def start(contender: Contender, *, core: int) -> Start:
+    """Until IMDSv2 answers, which both offer."""
     async with a_stage() as stage, serving(contender, stage, core=core) as running:
-        return await running.first_answer(contender.endpoints[-1])
+        wall = await running.first_answer(contender.endpoints[-1])
+        return Start(wall, cpu_seconds(running.pid))
 
 
 async def load(
@@ -116,7 +126,9 @@ async def load(
     ]  # fmt: skip
     for name, value in (await endpoint.headers(running)).items():
         command += ["-header", f"{name}: {value}"]
+    before = cpu_seconds(running.pid)
     report = _printed(await finished(command, {"GOMAXPROCS": "1"}, core=core), by="load")
+    spent = cpu_seconds(running.pid) - before
     if report["failures"] or not report["requests"]:
         raise MeasureFailed(
             f"{running.contender.name}, {endpoint.name}: {report['failures']} of {connections}"
@@ -126,6 +138,7 @@ async def load(
         per_second=report["requests"] / report["seconds"],
         p50=report["p50_us"] / 1000,
         p99=report["p99_us"] / 1000,
+        cpu=1000 * spent / report["asked"],
     )
 
 

@@ -36,7 +36,7 @@ def latency(load: Load) -> str:
 
 
 def throughput(load: Load) -> str:
-    return f"{load.per_second:,.0f}/s"
+    return f"{load.per_second:,.0f}/s, {latency(load)}"
 
 
 def mebibytes(kib: float) -> str:

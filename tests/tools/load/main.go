@@ -42,8 +42,9 @@ type plan struct {
 	duration    time.Duration
 }
 
-// report is what is printed; times are in microseconds.
+// report is what is printed; times are in microseconds, and asked has the warm-up in it.
 type report struct {
+	Asked    int     `json:"asked"`
 	Requests int     `json:"requests"`
 	Failures int     `json:"failures"`
 	Failure  string  `json:"failure,omitempty"`
@@ -55,6 +56,7 @@ type report struct {
 
 // tally is what one connection has seen.
 type tally struct {
+	asked   int
 	times   []time.Duration
 	failure error
 }
@@ -128,6 +130,7 @@ func ask(p plan, number int, starts, counts, ends time.Time) tally {
 		if seen.failure = line.once(p); seen.failure != nil {
 			return seen
 		}
+		seen.asked++
 		if due.After(counts) {
 			seen.times = append(seen.times, time.Since(due))
 		}
@@ -233,6 +236,7 @@ func sum(tallies []tally, took time.Duration) report {
 	found := report{Seconds: took.Seconds()}
 	for _, one := range tallies {
 		times = append(times, one.times...)
+		found.Asked += one.asked
 		if one.failure != nil {
 			found.Failures++
 			found.Failure = one.failure.Error()

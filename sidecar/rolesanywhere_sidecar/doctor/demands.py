@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from rolesanywhere_sidecar.certificates import described
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, warning
 from rolesanywhere_sidecar.identity import CLOCK_TOLERANCE, EXPIRES_SOON
-from rolesanywhere_sidecar.keys.memory import MINIMUM_RSA_BITS
 
 THIS_WEEK: Final = timedelta(weeks=1)
+# The same as of `keys.memory`, which signs and so is not pure.
+MINIMUM_RSA_BITS: Final = 2048
 
 _WEAK: Final = (hashes.MD5, hashes.SHA1, hashes.SHA224)
 _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}

@@ -12,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from rolesanywhere_sidecar.doctor import demands
 from rolesanywhere_sidecar.doctor.findings import Check, Finding
+from rolesanywhere_sidecar.keys import memory
 from tests.fakes import crooked, pki
 from tests.fakes.pki import AUTHORITY, LEAF, Authority, Template
 from tests.support.examined import FAILURE, OK, WARNING, of, troubles
@@ -167,6 +168,10 @@ def test_the_kind_of_key_is_told(key: object, verdict: str, said: str) -> None:
     found = of(examined(certificate_for(key)), Check.KEY_TYPE)
     assert found.verdict is verdict
     assert said in found.sentence
+
+
+def test_no_key_is_told_to_be_well_that_could_not_sign() -> None:
+    assert demands.MINIMUM_RSA_BITS == memory.MINIMUM_RSA_BITS
 
 
 def test_an_authority_as_a_leaf_fails_where_it_should() -> None:

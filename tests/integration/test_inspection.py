@@ -1,6 +1,10 @@
-"""``read-certificate-data`` and ``sign-string`` beside AWS's own helper, byte for byte."""
+"""``read-certificate-data`` and ``sign-string`` beside AWS's own helper, byte for byte.
+
+And that the helper is what our page about it says.
+"""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from rolesanywhere_sidecar.inspection import fixed_text
 from tests.fakes import aws_helper
 from tests.fakes.aws import utc_now
 from tests.fakes.aws_helper import identity_flags
+from tests.fakes.aws_helper_flags import FLAGS
 from tests.fakes.pki import Authority, KeyForm, KeyKind
 from tests.support.commands import Outcome, finished
 from tests.support.tools import build_or_skip
@@ -38,6 +43,12 @@ async def both(helper: Path, *arguments: str) -> str:
     assert (mine.status, mine.errors) == (theirs.status, theirs.errors) == (0, "")
     assert mine.output == theirs.output
     return mine.output
+
+
+@pytest.mark.parametrize("command", sorted(FLAGS))
+async def test_the_helper_has_the_flags_that_our_page_speaks_of(helper: Path, command: str) -> None:
+    listed = (await aws_helper.run(helper, command, "--help")).output
+    assert set(re.findall(r"^ {6}(--[a-z0-9-]+)", listed, re.MULTILINE)) == FLAGS[command]
 
 
 @pytest.mark.parametrize("kind", ["rsa-2048", "p256", "p384", "p521", "ml-dsa-44", "ml-dsa-87"])

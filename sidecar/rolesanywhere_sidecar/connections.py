@@ -88,7 +88,6 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
         self._unsent = False  # the client does not take its answer
-        self._at_eof = False  # it sends no more, but still listens
         self._over = False  # it had its last answer
 
     # What asyncio calls
@@ -117,9 +116,8 @@ class Connection(asyncio.BufferedProtocol):
             self._advance()
 
     def eof_received(self) -> bool:
-        """A client that has said all may still wait for its answers: True keeps it open."""
-        self._at_eof = True
-        return self._unsent or self._turn is not None
+        """The client has said all, and has every answer: while one is missing, nothing is read."""
+        return False
 
     def pause_writing(self) -> None:
         self._unsent = True
@@ -166,8 +164,6 @@ class Connection(asyncio.BufferedProtocol):
             return
         if request is not None:
             self._answer(request)
-        elif self._at_eof:
-            self._transport.close()
         else:
             self._transport.resume_reading()
 
@@ -205,17 +201,12 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
             self._expire(self._bounds.request_seconds)
             self._turn = self._loop.call_soon(self._advance)
-        elif self._at_eof:
-            self._transport.close()
         else:
             self._transport.resume_reading()
             self._expire(self._bounds.idle_seconds)
 
     def _finish(self) -> None:
         """Say that this was the last answer, and let the client hang up."""
-        if self._at_eof:
-            self._transport.close()
-            return
         try:
             self._transport.write_eof()
         except OSError:  # it has just gone

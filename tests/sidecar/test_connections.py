@@ -101,7 +101,7 @@ async def test_time_begins_anew_with_each_request() -> None:
 async def test_a_client_that_has_said_all_still_gets_every_answer() -> None:
     wire, _, _ = a_wire(echo)
     wire.receive(b"".join(GET % n for n in range(5)))
-    wire.protocol.eof_received()
+    wire.end()
     await turns()
     assert answers(bytes(wire.sent), to=[]) == [(200, b"/%d" % n) for n in range(5)]
     assert wire.is_closed

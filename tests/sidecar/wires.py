@@ -25,9 +25,12 @@ class Wire(asyncio.Transport):
         self.is_paused = False
         self.is_closed = False
         self.has_said_all = False
+        self.is_at_end = False
+        self.high: int | None = None  # what asyncio would keep before it pushes back
 
     def write(self, data: Any) -> None:
         assert not self.has_said_all, "written after the end"
+        assert self.high == 0, "more than one answer would be held"
         assert not self.held, "written while the client does not read"
         if self.is_closed:
             return
@@ -60,7 +63,8 @@ class Wire(asyncio.Transport):
             view = view[count:]
 
     def end(self) -> None:
-        """The client sends no more."""
+        """The client sends no more; as with a socket, nobody hears of it who does not read."""
+        self.is_at_end = True
         if not self.is_closed and not self.is_paused and not self.protocol.eof_received():
             self.close()
 
@@ -80,9 +84,11 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.is_paused = False
+        if self.is_at_end:
+            asyncio.get_running_loop().call_soon(self.end)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert high == 0, "an answer at a time is all that may be held"
+        self.high = high
 
 
 def a_wire(

@@ -75,6 +75,16 @@ def test_over_any_time_no_more_start_than_the_rate_and_one_burst_allow(gaps: lis
             assert later <= 5.0 * ((last - first).total_seconds() + 1) + 1.001
 
 
+def test_an_idle_hour_saves_nothing_up() -> None:
+    turns, later = Turns(9.0), NOW + timedelta(hours=1)
+    turns, _ = turns.take(IRELAND, at=NOW)
+    at_once = 0
+    for _ in range(30):
+        turns, turn = turns.take(IRELAND, at=later)
+        at_once += turn is None
+    assert at_once == 9
+
+
 def test_each_account_and_region_has_a_queue_of_its_own() -> None:
     turns = Turns(9.0)
     for _ in range(500):

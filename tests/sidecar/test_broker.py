@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
@@ -407,9 +407,11 @@ async def test_a_throttled_sidecar_waits_longer_each_time_and_remembers_after_a_
     assert broker.current() is not None
     source.failure = Throttled("too fast")
     attempts = source.attempts
-    await clock.advance(HALF_LIFE)
+    while source.attempts == attempts:
+        await clock.advance(1)
+    await clock.advance(60)
     # With nothing learned these would be a second apart.
-    assert source.attempts - attempts < 5
+    assert source.attempts - attempts <= 4
 
 
 async def test_waits_shorten_as_the_end_of_the_session_comes_near(
@@ -426,7 +428,8 @@ async def test_waits_shorten_as_the_end_of_the_session_comes_near(
     source.failure = None
 
 
-@settings(max_examples=25, deadline=None)
+# Each example lives through half an hour: one that fails is not made smaller.
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     st.sampled_from([Denied("no"), Busy(), Busy(retry_after=900), Throttled("too fast")]),
     st.floats(min_value=30, max_value=1500),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -129,6 +129,7 @@ def test_a_clock_that_was_set_back_in_the_middle_takes_no_time_back() -> None:
 
 
 @given(st.text(), st.text(), st.floats(allow_nan=False, allow_infinity=False))
+@example('a "quoted" \\ line\nand another', "a \\ line\nand another", 0.5)
 def test_any_text_survives_its_escapes(label: str, about: str, number: float) -> None:
     family = Family("some_gauge", "gauge", about, (Sample(number, {"label": label}),))
     [read] = text_string_to_metric_families(exposition([family]))

@@ -1,5 +1,8 @@
 """AWS's own credential helper (``aws_signing_helper``), built from its Go module as a witness."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +28,24 @@ def find_or_build() -> Path:
 async def run(helper: Path, *arguments: str) -> Outcome:
     """One run to its end."""
     return await finished(helper, *arguments, env=ENVIRONMENT)
+
+
+@asynccontextmanager
+async def running(helper: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The helper until the block ends; what it prints may hold tokens and is dropped."""
+    process = await asyncio.create_subprocess_exec(
+        helper,
+        *arguments,
+        env=ENVIRONMENT,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 def identity_flags(identity: Identity, folder: Path, form: KeyForm = "pkcs8") -> list[str]:

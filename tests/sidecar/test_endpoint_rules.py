@@ -411,7 +411,8 @@ def test_metadata_is_text_and_folders_are_listed(target: str, text: str, slash: 
 
 def test_every_path_that_a_listing_names_is_there() -> None:
     door = Door()
-    waiting, leaves = ["/latest/dynamic/", "/latest/meta-data/"], []
+    waiting = ["/latest/dynamic/", "/latest/meta-data/"]
+    leaves: list[str] = []
     while waiting:
         folder = waiting.pop()
         for name in door.metadata(folder).body.split("\n"):
@@ -566,7 +567,6 @@ def test_each_answer_is_told_with_one_of_a_few_words(
     door = Door()
     door.knock(target, method=method, **headers)
     assert door.seen == [(endpoint, status)]
-    assert {type(door.seen[0][1]).__name__, str(door.seen[0][1])} >= {str(status)}
 
 
 def test_whatever_is_asked_there_are_no_more_words() -> None:

@@ -44,7 +44,7 @@ ROLES := operator sidecar pkcs11 dev
 lock: .venv/ready ## pin the newest releases that pyproject.toml allows, with hashes
 	python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	$(foreach role,$(ROLES),$(LOCK) --no-emit-package rolesanywhere --extra $(role) pyproject.toml --output-file requirements/$(role).txt;)
-	$(foreach set,aws-clients go,$(LOCK) requirements/$(set).in --output-file requirements/$(set).txt;)
+	$(foreach set,aws-clients go node,$(LOCK) requirements/$(set).in --output-file requirements/$(set).txt;)
 	rm -rf .venv-lock
 # No index address may be recorded, and a requirement holds for every platform.
 LOCK := .venv-lock/bin/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header

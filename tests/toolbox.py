@@ -1,6 +1,6 @@
-"""Everything that tests build with Go, built before they run: ``python -m tests.toolbox``.
+"""Everything that tests build or install, before they run: ``python -m tests.toolbox``.
 
-So a first run shows what it waits for. What cannot be built is said and left to the tests that
+So a first run shows what it waits for. What cannot be had is said and left to the tests that
 need it: they skip with the reason, or fail under ``CI=true``.
 """
 
@@ -11,10 +11,13 @@ from typing import Final
 from tests.bench import measures
 from tests.cluster import binaries
 from tests.fakes import aws_helper
+from tests.support import clients, node
 from tests.support.tools import ToolMissing
 
 BUILDS: Final[tuple[Callable[[], object], ...]] = (
     aws_helper.find_or_build,
+    clients.go,
+    node.install,
     measures.load_generator,
     binaries.find_or_build_helm,
     binaries.find_or_build,

@@ -17,7 +17,7 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator import settings as operator_settings
 from rolesanywhere_operator.domain.decisions import Reason
-from rolesanywhere_sidecar.commands import flags_of
+from rolesanywhere_sidecar.commands import COMMANDS, flag, flags_of
 from rolesanywhere_sidecar.doctor.findings import Check
 from rolesanywhere_sidecar.metrics import Metrics
 
@@ -55,6 +55,16 @@ def test_the_sidecars_settings_are_these() -> None:
         name = f"`{variable(setting.name)}`"
         expected.append([names, name, default(setting), environment.about(setting)])
     assert section("Settings of the sidecar") == expected
+
+
+def test_the_sidecars_commands_and_their_options_are_these() -> None:
+    commands = [[f"`{name}`", command.purpose] for name, command in COMMANDS.items()]
+    options = [
+        [f"`{flag(name)}`", f"`{command}`", f"`{option.default}`", option.about]
+        for command, about in COMMANDS.items()
+        for name, option in about.options.items()
+    ]
+    assert section("Commands of the sidecar") == commands + options
 
 
 def test_the_operators_settings_are_these() -> None:

@@ -195,7 +195,7 @@ async def calls_at_expiry(contender: Contender, *, callers: int, core: int) -> i
         [root] = account.world.trust_anchors.values()
         account.world = small_world(root.certificates[0], create_session_rate=_UNLIMITED)
         stage.aws.faults.always(Delay(_SERVICE_SECONDS))
-        first, before = stage.aws.sessions[0].access_key_id, len(stage.aws.requests)
+        first, before = stage.aws.sessions[-1].access_key_id, len(stage.aws.requests)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         served = {first}
         while served & {first, ""}:

@@ -136,7 +136,11 @@ FAULTS: Final = (
         "AccessDenied", "Untrusted Signing Certificate.*add the missing intermediates",
         lasting=True,
     ),
-    # It says something else
+    # It says something else, or somebody does in its place
+    Fault(
+        "403 of a proxy", answers(faults.Answer(403, b"<html>no</html>")), INVALID,
+        "answered 403 with something that is not the service's JSON.*any proxy on the way",
+    ),
     Fault("not JSON", answers(faults.garbage()), INVALID, "is not a JSON object"),
     Fault("truncated JSON", answers(faults.truncated()), INVALID, "is not a JSON object"),
     Fault("an empty credentialSet", answers(faults.empty_set()), INVALID, "empty credentialSet"),

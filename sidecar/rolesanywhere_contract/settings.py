@@ -149,12 +149,16 @@ class IdentitySettings:
     """Who one is: where certificate and key are, and which of several. Paths are not opened."""
 
     certificate: str = field(
-        metadata=described(_path, "PEM file with the leaf certificate, and its chain if it has one")
+        metadata=described(
+            _path,
+            "file or folder with the leaf certificate and its chain: PEM, DER or PKCS#12",
+        )
     )
     private_key: str | None = field(
         default=None,
         metadata=described(
-            _path, "PEM file with the private key (default: the certificate's file)"
+            _path,
+            "file with the private key: PEM, DER or PKCS#12 (default: the certificate's file)",
         ),
     )
     private_key_password_file: str | None = field(

@@ -4,7 +4,9 @@ Judges nothing: what is an identity, and whether the service would take it, is `
 reads a file or a clock.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from cryptography import x509
@@ -89,6 +91,14 @@ def holds(certificate: x509.Certificate, public_key: PublicKey) -> bool:
     return isinstance(held, PublicKey) and _key_bytes(held) == _key_bytes(public_key)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without what the library would write to standard error about a file that it reads anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def described(certificate: x509.Certificate) -> str:
     """A certificate by what tells it from others; the serial number is in hex, as openssl has."""
     subject = certificate.subject.rfc4514_string()
@@ -114,7 +124,8 @@ def _read_block(block: pem.Block, *, where: str) -> x509.Certificate:
 
 def _read_der(data: bytes, *, where: str) -> x509.Certificate:
     try:
-        certificate = x509.load_der_x509_certificate(data)
+        with quietly():
+            certificate = x509.load_der_x509_certificate(data)
         # Parsed lazily: what is damaged shall show here.
         _ = (certificate.subject, certificate.issuer, certificate.version)
         _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.certselector import (
@@ -93,6 +93,7 @@ def test_a_file_is_named_not_opened() -> None:
         checked("file://")
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES, st.integers(min_value=0, max_value=2**160))
 def test_whatever_is_written_is_read_back(subject: str, issuer: str, serial: int) -> None:
     pairs = {"x509Subject": subject, "x509Issuer": issuer, "x509Serial": f"{serial:x}"}
@@ -102,6 +103,7 @@ def test_whatever_is_written_is_read_back(subject: str, issuer: str, serial: int
     assert CertSelector.parse_json(json.dumps(entries)) == expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200) | st.text('Keyx509Subjct,Value= []{}":1', max_size=80))
 def test_any_text_is_a_selector_or_is_refused_as_none(text: str) -> None:
     for parse in (CertSelector.parse, CertSelector.parse_json):

@@ -1,5 +1,6 @@
 """ML-DSA keys from PKCS#8 in the three forms of RFC 9881, plain and encrypted."""
 
+import hashlib
 import traceback
 from datetime import UTC, datetime
 
@@ -22,6 +23,7 @@ from tests.fakes.pki import Authority, KeyForm
 WHERE = "/keys/tls.key"
 NOW = datetime(2026, 3, 14, tzinfo=UTC)
 KINDS: tuple[pki.KeyKind, ...] = ("ml-dsa-44", "ml-dsa-65", "ml-dsa-87")
+PARAMETERS = {"ml-dsa-44": ML_DSA_44, "ml-dsa-65": ML_DSA_65, "ml-dsa-87": ML_DSA_87}
 SIGNATURE_BYTES = {"ml-dsa-44": 2420, "ml-dsa-65": 3309, "ml-dsa-87": 4627}
 ROOT = Authority.root(at=NOW)
 HELD = {kind: ROOT.leaf(kind, at=NOW, kind=kind) for kind in KINDS}
@@ -156,15 +158,35 @@ def test_every_part_of_an_expanded_key_alone_is_checked_but_its_random_seed(plac
 @pytest.mark.parametrize("kind", KINDS)
 def test_signatures_of_an_expanded_key_are_valid_and_the_same_each_time(kind: pki.KeyKind) -> None:
     """Many, because most of what can go wrong is a matter of chance."""
-    parameters = {"ml-dsa-44": ML_DSA_44, "ml-dsa-65": ML_DSA_65, "ml-dsa-87": ML_DSA_87}[kind]
     key = HELD[kind].key
     assert isinstance(key, pki.MldsaKey)
     _, expanded = mldsa.expand(key.private_bytes_raw(), mldsa.PARAMETERS[kind])
-    held = decode(expanded, parameters)
+    held = decode(expanded, PARAMETERS[kind])
     signatures = [sign(held, bytes([number])) for number in range(3)]
     for number, signature in enumerate(signatures):
         key.public_key().verify(signature, bytes([number]), b"")
     assert sign(held, b"\0") == signatures[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "digest"),
+    [
+        ("ml-dsa-44", 49, "51efe8c626bacc34a7f9d85eaad8781f82501a5ebfae0c0e598487660ea5d1e3"),
+        ("ml-dsa-65", 3, "cfed8622235a0cb6990a20d776866012b1b3f43d23d0273454434185403a351d"),
+        ("ml-dsa-87", 3, "831b9a250eeaadfff9b4a2ef7b8c6a5b18b2a9fefdb9bc0b9d2963848d48bd63"),
+    ],
+)
+def test_a_signature_is_that_of_another_implementation(
+    kind: pki.KeyKind, number: int, digest: str
+) -> None:
+    """SHA-256 of what Cloudflare's circl 1.6.3 signs, deterministically, with the seed 00…1f.
+
+    The messages are such that candidates are rejected on the way, the first for its hints too: a
+    signature that should have been rejected verifies as well, but tells of the key.
+    """
+    _, expanded = mldsa.expand(bytes(range(32)), mldsa.PARAMETERS[kind])
+    signature = sign(decode(expanded, PARAMETERS[kind]), b"message %d" % number)
+    assert hashlib.sha256(signature).hexdigest() == digest
 
 
 async def test_a_signature_that_does_not_verify_is_never_sent(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.certselector import CertSelector
@@ -101,6 +101,7 @@ def test_both_spellings_select() -> None:
     assert fits(CertSelector(subject=of_go), certificate)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from([CN, ORG, OU, SN, NameOID.TITLE]), max_size=5), st.data())
 def test_every_name_has_both_spellings(
     kinds: list[x509.ObjectIdentifier], data: st.DataObject

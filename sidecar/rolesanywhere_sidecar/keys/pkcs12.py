@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from rolesanywhere_sidecar.certificates import quietly
 from rolesanywhere_sidecar.keys import legacy
 from rolesanywhere_sidecar.keys.errors import (
     InvalidKey,
@@ -74,12 +75,13 @@ def open_store(content: bytes, *, where: str, password: bytes | None) -> Store:
 
 def _loaded(content: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates:
     """A file without a password is no worse for one that is set."""
-    try:
-        return pkcs12.load_pkcs12(content, password)
-    except ValueError:
-        if password is None:
-            raise
-        return pkcs12.load_pkcs12(content, None)
+    with quietly():
+        try:
+            return pkcs12.load_pkcs12(content, password)
+        except ValueError:
+            if password is None:
+                raise
+            return pkcs12.load_pkcs12(content, None)
 
 
 def _certificates(found: pkcs12.PKCS12KeyAndCertificates) -> Iterator[x509.Certificate]:

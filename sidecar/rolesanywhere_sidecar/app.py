@@ -20,7 +20,7 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import bearer, keeping, listeners, running
 from rolesanywhere_sidecar.bearer import BearerToken
-from rolesanywhere_sidecar.broker import Broker, Problem
+from rolesanywhere_sidecar.broker import Broker
 from rolesanywhere_sidecar.clock import Clock, CorrectedClock, Skew, SystemClock
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
 from rolesanywhere_sidecar.endpoint import ContainerEndpoint
@@ -32,6 +32,7 @@ from rolesanywhere_sidecar.keeping import Keeping
 from rolesanywhere_sidecar.listeners import Listener
 from rolesanywhere_sidecar.metrics import Metrics
 from rolesanywhere_sidecar.probes import Probes
+from rolesanywhere_sidecar.problems import Problem
 from rolesanywhere_sidecar.redaction import Redaction
 from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
 from rolesanywhere_sidecar.rotation import RotationWatcher

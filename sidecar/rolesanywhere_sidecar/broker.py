@@ -7,16 +7,15 @@ held. Never speaks HTTP to anyone and never exits: what fails is remembered, log
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, NoReturn, Self
+from typing import Final, NoReturn
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar import pacing
 from rolesanywhere_sidecar.clock import Clock
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource, Standing, standing
-from rolesanywhere_sidecar.failures import Throttled
-from rolesanywhere_sidecar.pacing import Backoff, Hurries, Manner
+from rolesanywhere_sidecar.pacing import Backoff, Hurries
+from rolesanywhere_sidecar.problems import Complaints, Problem, manner_of
 
 log = logging.getLogger(__name__)
 
@@ -42,30 +41,6 @@ class SessionAlreadyExpired(RolesAnywhereError):
 
     code = "SessionAlreadyExpired"
     retryable = True
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why the latest renewal failed: a code that never changes and a sentence without secrets."""
-
-    code: str
-    sentence: str
-
-    @classmethod
-    def of(cls, failure: Exception) -> Self:
-        """What may be told of ``failure``."""
-        if isinstance(failure, RolesAnywhereError):
-            return cls(failure.code, str(failure))
-        # Its text is for the log alone, which redacts: readiness is open to the whole cluster.
-        name = type(failure).__name__
-        return cls(RolesAnywhereError.code, f"an unforeseen {name}; see the sidecar's log")
-
-
-def manner_of(failure: Exception) -> Manner:
-    """How ``failure`` is waited out; what nobody foresaw may pass."""
-    if isinstance(failure, Throttled):
-        return pacing.THROTTLED
-    return pacing.PASSING if getattr(failure, "retryable", True) else pacing.LASTING
 
 
 def _ignored(_: str) -> None:
@@ -104,7 +79,7 @@ class Broker:
         self._hurries = Hurries(at=clock.monotonic())
         self._hurried = False
         self._problem: Problem | None = None
-        self._told: set[tuple[str, str, bool]] = set()
+        self._complaints = Complaints()
         self._running = False
         self._turn = False
         # By a clock that nobody sets: what throttles us, or another's turn, is not hurried past.
@@ -256,7 +231,7 @@ class Broker:
     def _succeeded(self, fetched: Credentials) -> float:
         wait = self._hold(fetched)
         self._problem = None
-        self._told.clear()
+        self._complaints.forget()
         if self._unsettled():
             self._backoff = self._backoff.failed(pacing.LASTING, draw=self._draw())
             wait = min(wait, self._backoff.waits[pacing.LASTING])
@@ -277,32 +252,12 @@ class Broker:
         held_back = wait if manner is pacing.THROTTLED else asked_for
         self._not_before = self._clock.monotonic() + held_back
         self._count(self._problem.code)
-        self._report(failure, wait=wait)
+        self._complaints.tell(failure, retry_in=wait, still_serving=self.current() is not None)
         return wait
 
     def _life_left(self) -> float:
         held = self.current()
         return (held.expires - self._clock.now()).total_seconds() if held else 0.0
-
-    def _report(self, failure: Exception, *, wait: float) -> None:
-        """An error where somebody has to act or nothing is served; the same again is said lower."""
-        problem, still_serving = Problem.of(failure), self.current() is not None
-        # Not by its sentence, which may hold a request's id or the time.
-        key = (problem.code, getattr(failure, "hint", ""), still_serving)
-        told, urgent = key in self._told, manner_of(failure) is pacing.LASTING or not still_serving
-        self._told.add(key)
-        level = logging.ERROR if urgent else logging.WARNING
-        log.log(
-            level - 10 if told else level,
-            "session renewal failed",
-            exc_info=None if isinstance(failure, RolesAnywhereError) else failure,
-            extra={
-                "code": problem.code,
-                "problem": problem.sentence,
-                "retry_in_seconds": round(wait, 1),
-                "still_serving": still_serving,
-            },
-        )
 
 
 def _about(held: Credentials, wait: float) -> dict[str, object]:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from rolesanywhere_sidecar.bearer import BearerToken
-from rolesanywhere_sidecar.broker import Problem
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.documents import CredentialsJson
 from rolesanywhere_sidecar.exchange import JSON, READING, Ask, Reply, error_reply, not_allowed
+from rolesanywhere_sidecar.problems import Problem
 
 
 class ContainerEndpoint:

@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import Protocol
 
 from rolesanywhere_contract.names import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
-from rolesanywhere_sidecar.broker import Problem
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.exchange import READING, Ask, Reply, not_allowed, path_of
+from rolesanywhere_sidecar.problems import Problem
 
 
 class Background(Protocol):

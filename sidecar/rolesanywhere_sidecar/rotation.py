@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final, NoReturn, Protocol
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.broker import Problem
 from rolesanywhere_sidecar.clock import Clock
+from rolesanywhere_sidecar.problems import Problem
 
 log = logging.getLogger(__name__)
 

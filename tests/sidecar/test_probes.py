@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from rolesanywhere_sidecar.broker import Problem
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.exchange import Reply
 from rolesanywhere_sidecar.probes import Probes
+from rolesanywhere_sidecar.problems import Problem
 from tests.sidecar.asking import an_ask
 from tests.support.sessions import SECRET_ACCESS_KEY, SESSION_TOKEN, some_credentials
 

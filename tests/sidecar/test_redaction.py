@@ -8,10 +8,10 @@ import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.bearer import BearerToken
-from rolesanywhere_sidecar.broker import Problem
 from rolesanywhere_sidecar.documents import credentials_document
 from rolesanywhere_sidecar.exchange import json_reply
 from rolesanywhere_sidecar.imds import SessionTokens
+from rolesanywhere_sidecar.problems import Problem
 from rolesanywhere_sidecar.redaction import REDACTED, Redaction
 from rolesanywhere_sidecar.sessions import Reply as ServiceReply
 from tests.fakes.pki import Authority, Identity

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.broker import Problem
+from rolesanywhere_sidecar.problems import Problem
 from rolesanywhere_sidecar.rotation import POLL_SECONDS, RotationWatcher
 from tests.support.clocks import FakeClock
 

@@ -73,10 +73,10 @@ def _string_to_sign(request: WireRequest, envelope: sigv4.Envelope) -> bytes:
 
 
 def _content_hash(request: WireRequest) -> str:
-    told = request.get("x-amz-content-sha256")
-    if told not in ("UNSIGNED-PAYLOAD", hashlib.sha256(request.body).hexdigest()):
+    digest = hashlib.sha256(request.body).hexdigest()
+    if request.get("x-amz-content-sha256") != digest:
         raise _refused(400, "XAmzContentSHA256Mismatch", "The content is not what was signed.")
-    return told
+    return digest
 
 
 def answer(request: WireRequest, caller: Issued) -> tuple[int, dict[str, str], bytes]:

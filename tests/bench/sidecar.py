@@ -56,21 +56,19 @@ QUICK: Final = Plan(
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Everything about one contender."""
+    """Everything about one contender alone."""
 
     starts: Times
     starting_cpu: Times
     under_load: Sequence[UnderLoad]
     memory: Memory
     crowd: Memory
-    idle: float
     calls_at_expiry: int
     one_shots: OneShots
     bytes_on_disk: int
 
 
 async def measure(contender: Contender, plan: Plan, cores: Cores, *, size: int) -> Measured:
-    """All but being idle, which both are at once: see `measure_idle`."""
     starts = [await measures.start(contender, core=cores.measured) for _ in range(plan.starts)]
     async with (
         measures.a_stage() as stage,
@@ -91,7 +89,6 @@ async def measure(contender: Contender, plan: Plan, cores: Cores, *, size: int) 
         under_load=under_load,
         memory=after_load,
         crowd=await measures.crowd(contender, count=plan.crowd, cores=cores),
-        idle=0.0,
         calls_at_expiry=await measures.calls_at_expiry(
             contender, callers=plan.callers, core=cores.measured
         ),
@@ -132,15 +129,17 @@ async def _compare(plan: Plan, binary: Path, cores: Cores) -> str:
         found.append(await measure(contender, plan, cores, size=size))
     say(f"leaving both alone for {plan.idle_seconds:g} seconds")
     idle = await measure_idle((us, them), plan, cores)
-    mine, theirs = (replace(one, idle=cpu) for one, cpu in zip(found, idle, strict=True))
     shared = await measures.one_shots(
         us, runs=plan.one_shots, core=cores.measured, session_file=True
     )
-    rows = [*_rows(mine, theirs, plan), _shared_session(shared, plan)]
+    mine, theirs = found
+    rows = _rows(mine, theirs, plan, idle=idle, shared=shared)
     return f"{where}\n\n{report.table(rows, ours=us.name, theirs=them.name)}"
 
 
-def _rows(mine: Measured, theirs: Measured, plan: Plan) -> list[Row]:
+def _rows(
+    mine: Measured, theirs: Measured, plan: Plan, *, idle: Sequence[float], shared: OneShots
+) -> list[Row]:
     each = f"median of {plan.starts} (worst)"
     return [
         Row(
@@ -162,7 +161,7 @@ def _rows(mine: Measured, theirs: Measured, plan: Plan) -> list[Row]:
         ),
         Row(
             f"CPU in {plan.idle_seconds:g} s of being idle",
-            f"{mine.idle:.2f} s", f"{theirs.idle:.2f} s",
+            f"{idle[0]:.2f} s", f"{idle[1]:.2f} s",
         ),
         Row(
             f"CreateSession calls by {plan.callers} callers at an expiry",
@@ -171,6 +170,10 @@ def _rows(mine: Measured, theirs: Measured, plan: Plan) -> list[Row]:
         Row(
             f"credential-process, median of {plan.one_shots} (worst)",
             report.one_shots(mine.one_shots), report.one_shots(theirs.one_shots),
+        ),
+        Row(
+            f"the same with a session file, median of {plan.one_shots} (worst)",
+            report.one_shots(shared), NOT_OFFERED, "1 CreateSession",
         ),
         Row(
             "on disk, without Python",
@@ -204,13 +207,6 @@ _WAYS: Final[Sequence[tuple[str, Callable[[UnderLoad], str], str]]] = (
     ("16 connections: CPU for each", lambda one: f"{one.together.cpu:.3f} ms", "< 0.333 ms"),
     ("100 requests/s: p50 / p99", lambda one: report.latency(one.steady), "p99 < 5 ms"),
 )
-
-
-def _shared_session(shared: OneShots, plan: Plan) -> Row:
-    return Row(
-        f"credential-process with a session file, median of {plan.one_shots} (worst)",
-        report.one_shots(shared), NOT_OFFERED, "1 CreateSession",
-    )  # fmt: skip
 
 
 def preamble(cores: Cores) -> str:

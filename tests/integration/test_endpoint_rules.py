@@ -44,7 +44,7 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     root = Authority.root(at=utc_now())
-    async with FakeAWS.start(small_world(root.certificate, duration_seconds=12)) as aws:
+    async with FakeAWS.start(small_world(root.certificate, duration_seconds=16)) as aws:
         yield Stage(aws, Workload.below(root, tmp_path))
 
 

@@ -146,6 +146,14 @@ def test_a_missing_and_a_wrong_password_are_two_sentences_without_it(
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("content", SEALED.values(), ids=SEALED)
+@pytest.mark.parametrize("password", [b"a\0b", b"\0", b"\xff\xfe", b"x" * 5000])
+def test_a_password_of_any_bytes_is_only_wrong(content: bytes, password: bytes) -> None:
+    """A null once brought the library down, with what no handler of exceptions catches."""
+    with pytest.raises(PasswordWrong):
+        open_key(WHERE, content, password=password)
+
+
 def test_a_scheme_that_nobody_reads_here_is_named() -> None:
     unheard_of = SEALED["traditional"].replace(b"AES-256-CBC", b"AES-192-CBC")
     with pytest.raises(UnsupportedKey, match="is encrypted in a way that is not supported"):

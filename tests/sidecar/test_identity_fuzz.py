@@ -56,7 +56,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 anything = mutated() | st.binary(max_size=400)
-passwords = st.sampled_from([None, b"", PASSWORD, b"not it"]) | st.binary(max_size=40)
+passwords = st.sampled_from([None, b"", PASSWORD, b"not it", b"a\0b"]) | st.binary(max_size=40)
 
 
 def assert_discreet(problem: RolesAnywhereError, password: bytes | None) -> None:

@@ -58,6 +58,9 @@ def open_store(content: bytes, *, where: str, password: bytes | None) -> Store:
     same as one whose password is wrong: its checksum is over both.
     """
     what = f"the PKCS#12 file {where}"
+    if password and b"\0" in password:
+        # It would end a C string in there: the library does not survive that.
+        raise PasswordWrong(what)
     try:
         found = _loaded(content, password or None)
         certificates = tuple(_certificates(found))

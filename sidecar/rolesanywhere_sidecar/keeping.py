@@ -19,7 +19,7 @@ from rolesanywhere_sidecar.sessionfile import SessionFile, SessionFileUnusable, 
 
 log = logging.getLogger(__name__)
 
-# A volume that hangs must not keep the first session from being asked for.
+# A volume that hangs must neither keep the first session from being asked for nor lose a new one.
 PATIENCE_SECONDS: Final = 5.0
 
 
@@ -39,9 +39,12 @@ class Service(Protocol):
 class Keeping:
     """``service``, with each new session kept in ``file``; without a file nothing is kept."""
 
-    def __init__(self, service: Service, file: SessionFile | None) -> None:
+    def __init__(
+        self, service: Service, file: SessionFile | None, *, patience: float = PATIENCE_SECONDS
+    ) -> None:
         self._service = service
         self._file = file
+        self._patience = patience
         self._told = False
 
     async def create_session(self) -> Credentials:
@@ -53,14 +56,21 @@ class Keeping:
 
     async def _keep(self, file: SessionFile, credentials: Credentials, by: Identity) -> None:
         try:
-            await asyncio.to_thread(file.write, credentials, leaf_digest(by))
+            async with asyncio.timeout(self._patience):
+                await asyncio.to_thread(file.write, credentials, leaf_digest(by))
         except SessionFileUnusable as problem:
-            if not self._told:
-                extra = {"code": problem.code, "problem": str(problem)}
-                log.warning("session not kept", extra=extra)
-            self._told = True
+            self._warn(str(problem))
+        except TimeoutError:
+            self._warn(f"the session file {file.path} takes more than {self._patience:g} seconds")
         else:
             self._told = False
+
+    def _warn(self, problem: str) -> None:
+        """Once, until a session is kept again."""
+        if not self._told:
+            extra = {"code": SessionFileUnusable.code, "problem": problem}
+            log.warning("session not kept", extra=extra)
+        self._told = True
 
 
 async def resume(

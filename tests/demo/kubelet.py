@@ -19,6 +19,9 @@ from typing import Any, Final
 
 _REFERENCE: Final = re.compile(r"\$(\$)?\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
 
+# A pod waits for its turn in a fleet for an hour; nobody at a demo does.
+PATIENCE_ATTEMPTS: Final = 120
+
 
 class KubeletError(Exception):
     """What a kubelet would put into the pod's Events."""
@@ -178,12 +181,12 @@ def await_startup(
     """Run the container's startup probe as its own fields say; the number of attempts it took.
 
     Its command runs with the container's ``env``. Raises `KubeletError` when the container ends or
-    its patience (``failureThreshold``) does.
+    its patience (``failureThreshold``, or ours) does.
     """
     probe = container["startupProbe"]
     time.sleep(probe.get("initialDelaySeconds", 0))
     said = "nothing"
-    for attempt in range(1, probe.get("failureThreshold", 3) + 1):
+    for attempt in range(1, min(probe.get("failureThreshold", 3), PATIENCE_ATTEMPTS) + 1):
         if process.poll() is not None:
             raise KubeletError(f"the container ended with {process.returncode} before it was ready")
         succeeded, said = _probed(probe, env)

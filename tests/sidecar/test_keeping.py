@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,19 @@ async def test_a_volume_that_hangs_keeps_nobody_waiting(file: SessionFile) -> No
             return OURS
 
     assert await resume(file, Hanging(), now=lambda: START, patience=0.01) is None
+
+
+async def test_a_volume_that_hangs_costs_no_session(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hanging(SessionFile):
+        def write(self, credentials: Credentials, leaf: bytes) -> None:
+            time.sleep(0.3)
+
+    keeping = Keeping(Service(), Hanging(tmp_path / "session", "a binding"), patience=0.01)
+    assert await keeping.create_session() == some_credentials(1)
+    [record] = [one for one in caplog.records if one.message == "session not kept"]
+    assert "takes more than 0.01 seconds" in vars(record)["problem"]
 
 
 async def test_without_a_session_file_nothing_is_kept_and_nothing_adopted() -> None:

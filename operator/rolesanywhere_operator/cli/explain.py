@@ -23,8 +23,8 @@ those of the pod's namespace. FILE may be -, or a folder, and hold several
 documents; what makes no pods is passed over.
 
 Exit codes: 0 every pod would be injected, 1 one would not be (it is refused, or
-does not ask), 2 there is no answer (usage, a file that cannot be read, a cluster
-that cannot be asked)."""
+does not ask), 2 there is no answer (usage, a file that cannot be read, a
+cluster that cannot be asked)."""
 
 # The chart's own default.
 _IMAGE: Final = "rolesanywhere-sidecar"

@@ -5,7 +5,7 @@ Never decides what to say of a pod, only how.
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
@@ -58,10 +58,9 @@ def explained_as_data(explanation: Explanation) -> dict[str, Any]:
     }
     if isinstance(decision, Inject):
         data |= {"binding": decision.binding.name, "containers": list(decision.containers)}
-        data |= {"pod": explanation.pod}
     elif isinstance(decision, Refuse):
         data |= {"binding": decision.binding}
-    return data
+    return data | ({"pod": explanation.pod} if explanation.is_yes else {})
 
 
 def as_json(value: object) -> str:
@@ -91,9 +90,9 @@ def trusted(trust: Trust) -> str:
 def needed(trust: Trust) -> str:
     """What else has to be set in AWS, for people; then the warnings."""
     settings = trust.binding.settings
-    lines = [f"Profile {settings.profile_arn} needs:", "", *_needs(trust.profile)]
+    lines = [f"Profile {settings.profile_arn.uuid} needs:", "", *_needs(trust.profile)]
     if trust.role:
-        lines += ["", f"Role {settings.role_arn} needs:", "", *_needs(trust.role)]
+        lines += ["", f"Role {settings.role_arn.name} needs:", "", *_needs(trust.role)]
     for warning in trust.warnings:
         lines += ["", _paragraph(f"warning: {warning}")]
     return "\n".join(lines) + "\n"
@@ -115,27 +114,30 @@ def _headline(explanation: Explanation) -> str:
         subject = f"Pods of {subject}"
     verb = {Inject: "injected", Leave: "left alone", Refuse: "refused"}[type(decision)]
     if not explanation.is_seen:
-        verb = f"not asked about; elsewhere {verb}"
+        return f"{subject}: never shown to the webhook"
     return f"{subject}: {verb}, {decision.reason}"
 
 
 def _facts(explanation: Explanation) -> Iterator[str]:
+    if not explanation.is_seen:
+        yield from _listed("why", explanation.notes)
+        return
     decision = explanation.decision
-    match decision:
-        case Inject():
-            yield from _injection(explanation, decision)
-        case _:
-            yield field("why", explanation.why)
-    others = [
-        one
-        for one in explanation.candidates
-        if not (isinstance(decision, Inject) and one.name == decision.binding.name)
-    ]
-    for number, one in enumerate(others):
-        yield field("" if number else "bindings", f"{one.name}: {one.why}", hang=2)
-    for label, sentences in (("not ready", explanation.unready), ("note", explanation.notes)):
-        for number, sentence in enumerate(sentences):
-            yield field("" if number else label, sentence, hang=2)
+    chosen = None
+    if isinstance(decision, Inject):
+        chosen = decision.binding.name
+        yield from _injection(explanation, decision)
+    else:
+        yield field("why", explanation.why)
+    others = [f"{one.name}: {one.why}" for one in explanation.candidates if one.name != chosen]
+    yield from _listed("not chosen" if chosen else "bindings", others)
+    yield from _listed("not ready", explanation.unready)
+    yield from _listed("note", explanation.notes)
+
+
+def _listed(label: str, sentences: Iterable[str]) -> Iterator[str]:
+    for number, sentence in enumerate(sentences):
+        yield field("" if number else label, sentence, hang=2)
 
 
 def _injection(explanation: Explanation, decision: Inject) -> Iterator[str]:
@@ -151,8 +153,7 @@ def _injection(explanation: Explanation, decision: Inject) -> Iterator[str]:
     if not explanation.operations:
         yield field("adds", "nothing: the pod has its sidecar already")
         return
-    for number, sentence in enumerate(_additions(pod, after)):
-        yield field("" if number else "adds", sentence, hang=2)
+    yield from _listed("adds", _additions(pod, after))
 
 
 def _additions(pod: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

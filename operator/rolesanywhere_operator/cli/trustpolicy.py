@@ -4,6 +4,7 @@ Never reaches AWS.
 """
 
 import argparse
+from collections.abc import Iterable
 from typing import Any, Final
 
 from rolesanywhere_operator.cli import answers, cluster, printing, sources
@@ -49,8 +50,8 @@ def answer(arguments: argparse.Namespace, around: Surroundings) -> Answer:
     if not arguments.binding and not arguments.filename:
         raise UnusableInput("no binding; name one that the cluster has, or a file with -f FILE")
     raw = _from_files(arguments, around) if arguments.filename else _asked(arguments, around)
-    if raw is None:
-        return Answer(answers.NO, "", f"there is no binding {arguments.binding!r}\n")
+    if isinstance(raw, Answer):
+        return raw
     metadata = raw["metadata"]
     try:
         found = trust.of(raw)
@@ -63,25 +64,32 @@ def answer(arguments: argparse.Namespace, around: Surroundings) -> Answer:
     return Answer(answers.YES, printing.as_json(found.policy), printing.needed(found))
 
 
-def _from_files(arguments: argparse.Namespace, around: Surroundings) -> Json | None:
+def _from_files(arguments: argparse.Namespace, around: Surroundings) -> Json | Answer:
     objects = sources.manifests(arguments.filename, around)
     fallback = arguments.namespace or _DEFAULT_NAMESPACE
-    found = [
-        raw
+    there = {
+        f"{namespace}/{name}": raw
         for namespace, by_name in sources.bindings(objects, fallback).items()
         for name, raw in by_name.items()
-        if arguments.namespace in (None, namespace) and arguments.binding in (None, name)
-    ]
-    if len(found) > 1:
-        names = ", ".join(f"{r['metadata']['namespace']}/{r['metadata']['name']}" for r in found)
-        raise UnusableInput(f"several bindings fit: {names}; choose one by BINDING and -n")
-    if not found and arguments.binding is None:
+        if arguments.namespace in (None, namespace)
+    }
+    fit = [one for one in there if arguments.binding in (None, one.partition("/")[2])]
+    if len(fit) > 1:
+        raise UnusableInput(f"several bindings fit: {', '.join(fit)}; choose one by BINDING and -n")
+    if not fit and arguments.binding is None:
         raise UnusableInput("the files hold no RolesAnywhereBinding")
-    return found[0] if found else None
+    return there[fit[0]] if fit else _absent("the files have", arguments, there)
 
 
-def _asked(arguments: argparse.Namespace, around: Surroundings) -> Json | None:
+def _asked(arguments: argparse.Namespace, around: Surroundings) -> Json | Answer:
     kubeconfig = sources.kubeconfig(arguments, around)
     namespace = arguments.namespace or cluster.namespace(kubeconfig)
     by_name = cluster.bindings_of([namespace], kubeconfig)[namespace]
-    return by_name.get(arguments.binding)
+    if arguments.binding in by_name:
+        return by_name[arguments.binding]
+    return _absent(f"namespace {namespace} has", arguments, by_name)
+
+
+def _absent(where: str, arguments: argparse.Namespace, there: Iterable[str]) -> Answer:
+    others = ", ".join(sorted(there)) or "none"
+    return Answer(answers.NO, "", f"{where} no binding {arguments.binding!r}; there: {others}\n")

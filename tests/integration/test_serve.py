@@ -184,6 +184,31 @@ async def test_a_rotated_certificate_is_picked_up_long_before_the_session_ages(
     assert stage.serials()[-1] == str(rotated.certificate.serial_number)
 
 
+async def test_a_certificate_that_the_service_refuses_takes_nothing_away(stage: Stage) -> None:
+    async with serving(stage) as sidecar:
+        served = await sidecar.credentials(stage.token)
+        stranger = Authority.root("stranger", at=utc_now()).leaf(at=utc_now())
+        stage.mount(stranger.certificate_pem, stranger.key_pem())
+
+        async def told() -> bool:
+            status, sentence = await sidecar.probe("/readyz")
+            return status == 200 and "Untrusted Signing Certificate" in sentence
+
+        await eventually(told)
+        assert await sidecar.credentials(stage.token) == served
+        [failed] = sidecar.events("session renewal failed")
+        assert (failed["level"], failed["code"]) == ("error", "AccessDenied")
+        assert failed["still_serving"]
+        assert failed["retry_in_seconds"] >= 15
+        healed = stage.new_identity()
+        stage.mount(healed.certificate_pem, healed.key_pem())
+
+        async def renewed() -> bool:
+            return stage.serials()[-1] == str(healed.certificate.serial_number)
+
+        await eventually(renewed)
+
+
 async def test_garbage_in_mid_rotation_is_survived_and_named(stage: Stage) -> None:
     async with serving(stage) as sidecar:
         served = await sidecar.credentials(stage.token)

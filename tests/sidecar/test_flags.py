@@ -54,3 +54,7 @@ def test_what_is_none_is_told(words: list[str], mistakes: list[str]) -> None:
 def test_no_words_crash_it(words: list[str]) -> None:
     found = given_by(*words)
     assert found.texts or found.mistakes or not words
+
+
+def test_what_was_given_is_not_shown() -> None:
+    assert "hunter2" not in repr(given_by("--name", "hunter2"))

@@ -78,12 +78,12 @@ def _from_der(data: bytes, *, where: str, password: bytes | None) -> FileKey:
         )
     try:
         key = _loaded(load_der_private_key, data, where=where, password=password)
+        return signing_with(key, where=where)
     except (PasswordWrong, InvalidKey):
         opened = _decrypted(data, password)
         if opened is None or not pbes2.is_plain(opened):
             raise
-        return _from_der(opened, where=where, password=None)
-    return signing_with(key, where=where)
+    return _from_der(opened, where=where, password=None)
 
 
 def _decrypted(data: bytes, password: bytes | None) -> bytes | None:

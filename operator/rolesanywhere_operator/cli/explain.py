@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rolesanywhere_operator.cli import answers, cluster, printing, sources
+from rolesanywhere_operator.cli import answers, cluster, printing, sources, told
 from rolesanywhere_operator.cli.answers import Answer, UnusableInput
 from rolesanywhere_operator.cli.sources import Surroundings
 from rolesanywhere_operator.domain import explanation, workloads
@@ -101,17 +101,17 @@ def _namespace(workload: Workload, demanded: str | None, fallback: str) -> str:
 def _written(explanations: Sequence[Explanation], form: str) -> str:
     match form:
         case "json":
-            return "".join(printing.as_json(printing.explained_as_data(e)) for e in explanations)
+            return "".join(printing.as_json(told.as_data(e)) for e in explanations)
         case "yaml":
-            return printing.as_yaml([printing.explained_as_data(e) for e in explanations])
+            return printing.as_yaml([told.as_data(e) for e in explanations])
         case "patch":
             return "".join(printing.as_json(list(e.operations)) for e in explanations if e.is_yes)
         case _:
-            return "\n".join(map(printing.explained, explanations))
+            return "\n".join(map(told.as_text, explanations))
 
 
 def _remarks(explanations: Sequence[Explanation], arguments: argparse.Namespace) -> str:
     """Why a patch is missing, where patches are all that is written."""
     if arguments.output != "patch":
         return ""
-    return "\n".join(printing.explained(one) for one in explanations if not one.is_yes)
+    return "\n".join(told.as_text(one) for one in explanations if not one.is_yes)

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Iterable
 from typing import Any, Final
 
-from rolesanywhere_operator.cli import answers, cluster, printing, sources
+from rolesanywhere_operator.cli import answers, cluster, needs, printing, sources
 from rolesanywhere_operator.cli.answers import Answer, UnusableInput
 from rolesanywhere_operator.cli.sources import Surroundings
 from rolesanywhere_operator.domain import trust
@@ -60,8 +60,8 @@ def answer(arguments: argparse.Namespace, around: Surroundings) -> Answer:
         mistakes = "".join(f"  {mistake}\n" for mistake in wrong.mistakes)
         return Answer(answers.NO, "", f"binding {name} makes no sense:\n{mistakes}")
     if arguments.output == "text":
-        return Answer(answers.YES, printing.trusted(found))
-    return Answer(answers.YES, printing.as_json(found.policy), printing.needed(found))
+        return Answer(answers.YES, needs.all_of(found))
+    return Answer(answers.YES, printing.as_json(found.policy), needs.besides_the_policy(found))
 
 
 def _from_files(arguments: argparse.Namespace, around: Surroundings) -> Json | Answer:

@@ -24,6 +24,15 @@ CLIENTS: Final = ROOT / "tests" / "clients"
 # Seconds for one answer: the longest that a client waits for a sidecar by itself is far less.
 PATIENCE_SECONDS: Final = 60.0
 
+# A proxy that nobody is at, for all but loopback: as the webhook leaves a container that has one.
+PROXY: Final[Mapping[str, str]] = {
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+}
+
 Word = Literal["again", "anew"]
 Command = Sequence[str | Path]
 
@@ -119,7 +128,7 @@ async def started(
 
 
 def surroundings(aws: FakeAWS) -> dict[str, str]:
-    """What every client is told: where the pretended services are, and nothing of credentials."""
+    """What every client is told: where the services are, and nothing of credentials."""
     return {
         "PATH": os.environ.get("PATH", ""),
         "HOME": "/nonexistent",
@@ -127,6 +136,7 @@ def surroundings(aws: FakeAWS) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "STS_URL": aws.sts_url,
         "S3_URL": aws.s3_url,
+        **PROXY,
         **node.surroundings(),
     }
 

@@ -88,6 +88,17 @@ def test_a_command_is_called_after_its_module_not_its_major_version(bench: Path)
     assert gotools.build("ours", "example.com/tools/v2").name == "tools"
 
 
+def test_a_program_of_our_own_is_built_anew_when_its_source_changes(bench: Path) -> None:
+    source = bench / "tools" / "ours"
+    (source / "main.go").write_text("package main\n")
+    first = gotools.build_program(source)
+    assert gotools.build_program(source) == first
+    assert len(calls(bench)) == 1
+    (source / "main.go").write_text("package main // changed\n")
+    assert gotools.build_program(source) != first
+    assert calls(bench)[1].endswith(" .")
+
+
 def test_without_go_there_is_no_tool(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(bench))
     with pytest.raises(ToolMissing, match=r"go is not installed, and .*hammer is built with it"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.environment import InvalidSettings
-from rolesanywhere_contract.settings import Settings
+from rolesanywhere_contract.settings import Settings, about
 from rolesanywhere_sidecar import configuration
 from rolesanywhere_sidecar.commandline import Invocation, parse
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
@@ -86,8 +86,8 @@ def test_every_mistake_is_named_at_once_wherever_it_is() -> None:
         "c.toml: role_session_name: is not a text in quotes",
         "c.toml: serve: is not a setting",
         "ROLESANYWHERE_REGION: 'Ireland' is not an AWS region name such as 'eu-west-1'",
-        "--certificate (or ROLESANYWHERE_CERTIFICATE): is not set, expected the PEM file with the"
-        " leaf certificate, and its chain if it has one",
+        "--certificate (or ROLESANYWHERE_CERTIFICATE): is not set, expected the"
+        f" {about('certificate')}",
         "c.toml: port: '99999' is not a port, expected 1 to 65535",
     )
 

@@ -1,8 +1,8 @@
 """Real AWS clients, unmodified and told by environment alone, on both endpoints of ``serve``.
 
 Each of them meets a sidecar that is not there yet, gets its credentials, uses them with a service
-that verifies signatures, and goes on when their session has ended: all beside a proxy that nobody is
-at (rule 12 of test_endpoint_rules). docs/sdks.md tells what to know of each.
+that verifies signatures, and goes on when their session has ended: all beside a proxy that nobody
+is at (rule 12 of test_endpoint_rules). docs/sdks.md tells what to know of each.
 """
 
 import asyncio

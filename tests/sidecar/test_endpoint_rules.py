@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rolesanywhere_contract.arns import RoleArn
 from rolesanywhere_sidecar.bearer import BearerToken
@@ -511,6 +513,22 @@ def test_security_a_request_with_a_body_is_refused(target: str, header: dict[str
 )
 def test_security_a_target_that_is_not_a_path_is_refused(target: str) -> None:
     assert Door().container(target) == EMPTY_401
+
+
+PIECES = st.sampled_from(
+    ["/", "//", "%2F", "%", "%00", "..", "?", "#", "latest", "1.0", "2021-03-23", "meta-data", "api",
+     "token", "iam", "security-credentials", "app+role=x", "v1", "credentials", "é", "\udcff"]
+)  # fmt: skip
+
+
+@given(
+    st.one_of(st.text(), st.lists(PIECES).map("".join)),
+    st.sampled_from(["GET", "HEAD", "PUT", "POST", "get"]),
+)
+def test_security_no_target_at_all_gets_an_answer_without_a_token(target: str, method: str) -> None:
+    reply = Door().knock(f"/{target}", method=method)
+    assert 400 <= reply.status < 500
+    assert reply.headers.get(TTL) is None
 
 
 def every_kind_of_reply() -> Iterator[Reply]:

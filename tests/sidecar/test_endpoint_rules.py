@@ -516,8 +516,9 @@ def test_security_a_target_that_is_not_a_path_is_refused(target: str) -> None:
 
 
 PIECES = st.sampled_from(
-    ["/", "//", "%2F", "%", "%00", "..", "?", "#", "latest", "1.0", "2021-03-23", "meta-data", "api",
-     "token", "iam", "security-credentials", "app+role=x", "v1", "credentials", "é", "\udcff"]
+    ["/", "//", "%2F", "%", "%00", "..", "?", "#", "latest", "1.0", "2021-03-23", "meta-data",
+     "api", "token", "iam", "security-credentials", "app+role=x", "v1", "credentials",
+     "é", "\udcff"]
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import pytest
 import yaml
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_operator.cli import trustpolicy
 from rolesanywhere_operator.cli.answers import Answer, UnusableInput
 from rolesanywhere_operator.cli.sources import Surroundings
-from rolesanywhere_operator.domain import subjects, trust
+from rolesanywhere_operator.domain import explanation, subjects, trust
+from rolesanywhere_operator.domain.bindings import InvalidBinding
 from tests.operator.builders import a_raw_binding
 
 TRUSTED = sorted((Path(__file__).parent / "trusted").iterdir())
@@ -141,3 +143,38 @@ def test_what_cryptography_writes_is_read_back(name: str, organization: str) -> 
         x509.NameAttribute(NameOID.COMMON_NAME, name),
     ]
     assert list(subjects.common_names(x509.Name(attributes).rfc4514_string())) == [name]
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+fields_of_the_spec = st.dictionaries(
+    st.sampled_from(
+        ["roleArn", "roleSessionName", "identity", "podSelector", "serviceAccountNames", "sidecar"]
+    ),
+    anything | st.fixed_dictionaries({"certManager": anything}),
+    max_size=3,
+)
+statuses = st.fixed_dictionaries(
+    {},
+    optional={
+        "observedGeneration": anything,
+        "conditions": anything | st.lists(anything, max_size=2),
+        "identity": anything | st.fixed_dictionaries({"subject": anything}),
+    },
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(fields_of_the_spec, anything | statuses)
+def test_no_binding_however_wrong_is_answered_with_a_stack_trace(
+    spec: dict[str, Any], status: Any
+) -> None:
+    raw = a_raw_binding(**spec) | {"status": status}
+    assert all(explanation.unready(raw))
+    with suppress(InvalidBinding):
+        assert trust.of(raw).policy["Statement"]

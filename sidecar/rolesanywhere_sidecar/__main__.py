@@ -33,6 +33,10 @@ def _main() -> int:
         for mistake in wrong.mistakes:
             print(f"{PROGRAM}: {mistake}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read the help has seen enough; nor may the interpreter try again as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     if asked.command != "serve":
         for warning in asked.warnings:
             print(f"{PROGRAM}: {warning}", file=sys.stderr)

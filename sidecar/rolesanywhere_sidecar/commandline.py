@@ -116,10 +116,10 @@ def _command(argv: Sequence[str]) -> str:
     if name in ("help", *_HELP) or (name in COMMANDS and not {*_HELP}.isdisjoint(argv)):
         from rolesanywhere_sidecar import manual
 
-        print(manual.page(name) if name in COMMANDS else manual.overview())
+        print(manual.page(name) if name in COMMANDS else manual.overview(), flush=True)
         raise SystemExit(0)
     if name in ("version", "--version"):
-        print(f"{PROGRAM} {VERSION}")
+        print(f"{PROGRAM} {VERSION}", flush=True)
         raise SystemExit(0)
     if name not in COMMANDS:
         known = " or ".join((", ".join(list(COMMANDS)[:-1]), list(COMMANDS)[-1]))

@@ -146,7 +146,10 @@ The file is the one that AWS_SHARED_CREDENTIALS_FILE names, or else
     "probe": Command(
         purpose="ask a running serve whether it is ready, for a kubelet's exec probe",
         settings=frozenset({"probe_port"}),
-        example="probe --probe-port 9912",
+        options={
+            "wait": Option(about="how long to wait for readiness", metavar="SECONDS", default="0")
+        },
+        example="probe --probe-port 9912 --wait 9",
         after="It prints one sentence, and ends with 0 when there are credentials to serve.",
     ),
     "version": Command(

@@ -1,8 +1,9 @@
 """The command ``probe``: ask the running sidecar whether it is ready, and print its sentence.
 
-A kubelet runs it as an exec probe, puts what it prints into the pod's Events, and starts it anew
-each second: so it is a socket and a few lines, without asyncio, TLS, HTTP client or argument
-parser. Never shows more than one line of printable text, whoever answers.
+A kubelet runs it as an exec probe, and puts what it prints into the pod's Events. Each look is a
+process of its own, so it is a socket and a few lines, without asyncio, TLS, HTTP client or argument
+parser; and one look may wait for readiness, because a process each second in every pod that waits
+for AWS would keep a node busy. Never shows more than one line of printable text, whoever answers.
 """
 
 import os
@@ -15,6 +16,12 @@ from rolesanywhere_contract.names import ENVIRONMENT_PREFIX, PROBE_PORT, READINE
 
 PORT_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}PROBE_PORT"
 PORT_FLAG: Final = "--probe-port"
+WAIT_FLAG: Final = "--wait"
+
+LONGEST_WAIT_SECONDS: Final = 3600
+_PORTS: Final = range(1, 65_536)
+# Between two questions while it waits.
+PAUSE_SECONDS: Final = 0.1
 
 # For the whole conversation, however slowly the other side talks.
 TIMEOUT_SECONDS: Final = 1.0
@@ -27,13 +34,24 @@ _LARGEST_ANSWER: Final = 16 * 1024
 def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     """Print one sentence; 0 when the sidecar is ready, else 1, and 2 for a wrong command line."""
     try:
-        port = _port(arguments, env)
+        port, wait = _told(arguments, env)
     except ValueError as wrong:
         print(wrong)
         return 2
-    ready, sentence = ask(port)
+    ready, sentence = until_ready(port, within=wait)
     print(sentence)
     return 0 if ready else 1
+
+
+def until_ready(port: int, *, within: float) -> tuple[bool, str]:
+    """What `ask` says once the sidecar is ready, or else ``within`` seconds later."""
+    deadline = time.monotonic() + within
+    while True:
+        ready, sentence = ask(port)
+        left = deadline - time.monotonic()
+        if ready or left <= 0:
+            return ready, sentence
+        time.sleep(min(PAUSE_SECONDS, left))
 
 
 def ask(port: int, *, timeout: float = TIMEOUT_SECONDS) -> tuple[bool, str]:
@@ -87,17 +105,26 @@ def _printable(text: str) -> str:
     return line if len(line) <= LONGEST_SENTENCE else line[: LONGEST_SENTENCE - 1] + "…"
 
 
-def _port(arguments: Sequence[str], env: Mapping[str, str]) -> int:
-    """The probe port: the flag's, else the variable's, else the usual. Raises `ValueError`."""
-    match list(arguments):
-        case []:
-            name, given = PORT_VARIABLE, env.get(PORT_VARIABLE) or str(PROBE_PORT)
-        case [flag, given] if flag == PORT_FLAG:
-            name = PORT_FLAG
-        case [both] if both.startswith(f"{PORT_FLAG}="):
-            name, _, given = both.partition("=")
-        case _:
-            raise ValueError(f"probe takes {PORT_FLAG} PORT ({PORT_VARIABLE}) and nothing else")
-    if not (given.isascii() and given.isdigit() and 0 < int(given) < 65_536):
-        raise ValueError(f"{name}: {given[:20]!r} is not a port, expected a number from 1 to 65535")
+def _told(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, int]:
+    """Probe port and seconds to wait; a flag wins over the variable. Raises `ValueError`."""
+    words = [part for word in arguments for part in word.split("=", 1)]
+    flags = dict(zip(words[::2], words[1::2], strict=False))
+    if len(words) % 2 or not flags.keys() <= {PORT_FLAG, WAIT_FLAG}:
+        raise ValueError(_USAGE)
+    wait = _number(flags.get(WAIT_FLAG) or "0", WAIT_FLAG, of=range(LONGEST_WAIT_SECONDS + 1))
+    if PORT_FLAG in flags:
+        return _number(flags[PORT_FLAG], PORT_FLAG, of=_PORTS), wait
+    return _number(env.get(PORT_VARIABLE) or str(PROBE_PORT), PORT_VARIABLE, of=_PORTS), wait
+
+
+_USAGE: Final = (
+    f"probe takes {PORT_FLAG} PORT ({PORT_VARIABLE}), {WAIT_FLAG} SECONDS, and nothing else"
+)
+
+
+def _number(given: str, name: str, *, of: range) -> int:
+    if not (given.isascii() and given.isdigit() and int(given) in of):
+        raise ValueError(
+            f"{name}: {given[:20]!r} is out of place, expected a number from {of[0]} to {of[-1]}"
+        )
     return int(given)

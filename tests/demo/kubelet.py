@@ -20,7 +20,7 @@ from typing import Any, Final
 _REFERENCE: Final = re.compile(r"\$(\$)?\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
 
 # A pod waits for its turn in a fleet for an hour; nobody at a demo does.
-PATIENCE_ATTEMPTS: Final = 120
+PATIENCE_ATTEMPTS: Final = 12
 
 
 class KubeletError(Exception):

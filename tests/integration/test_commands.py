@@ -1,5 +1,6 @@
 """The program from outside: how it says what is wrong, and what it warns of."""
 
+import asyncio
 import json
 import os
 import sys
@@ -42,6 +43,21 @@ async def test_a_config_file_is_all_that_is_needed(tmp_path: Path) -> None:
         outcome = await run("credential-process", ROLESANYWHERE_CONFIG=str(config))
         assert outcome.document()["AccessKeyId"] == aws.sessions[0].access_key_id
         assert outcome.errors == ""
+
+
+@pytest.mark.parametrize("asked", [("--help",), ("serve", "--help"), ("version",)])
+async def test_who_closes_the_page_early_sees_no_traceback(asked: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "rolesanywhere_sidecar", *asked,
+            stdout=writing, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    _, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
 
 
 async def test_mistakes_in_a_config_file_are_named_with_all_others(tmp_path: Path) -> None:

@@ -30,6 +30,28 @@ sys.exit(code)
 
 
 @contextmanager
+def turning_ready(after: int) -> Iterator[int]:
+    """The port of a server that is ready only for whoever asks a time more than ``after``."""
+    replies = [b"HTTP/1.1 503 No\r\n\r\nnot yet\n"] * after + [READY]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+
+        def serve() -> None:
+            for reply in replies:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            thread.join()
+
+
+@contextmanager
 def answering(*pieces: bytes, pause: float = 0.0, hang: bool = False) -> Iterator[int]:
     """The port of a server that sends ``pieces`` to whoever asks, once."""
     done = threading.Event()
@@ -124,6 +146,19 @@ def test_a_kubelet_would_still_wait_when_the_probe_gives_up() -> None:
     assert probing.TIMEOUT_SECONDS == 1.0
 
 
+def test_one_look_waits_for_readiness_and_tells_of_it_at_once() -> None:
+    with turning_ready(after=3) as port:
+        done = run("--probe-port", str(port), "--wait", "9")
+    assert (done.stdout, done.returncode) == ("ready\n", 0)
+
+
+def test_a_look_that_waited_in_vain_tells_why() -> None:
+    begun = time.monotonic()
+    ready, sentence = probing.until_ready(free_port(), within=0.4)
+    assert (ready, "Connection refused" in sentence) == (False, True)
+    assert 0.4 <= time.monotonic() - begun < 3
+
+
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.1", b"\xff" * 99])
 def test_a_stranger_on_the_port_is_told_apart(answer: bytes) -> None:
     with answering(answer) as port:
@@ -148,10 +183,20 @@ def test_the_sentence_is_one_printable_line_that_fits_an_event() -> None:
 @pytest.mark.parametrize(
     ("arguments", "env", "says"),
     [
-        (["--probe-port", "x"], {}, "--probe-port: 'x' is not a port"),
-        (["--probe-port", "0"], {}, "--probe-port: '0' is not a port"),
-        ([], {"ROLESANYWHERE_PROBE_PORT": "70000"}, "ROLESANYWHERE_PROBE_PORT: '70000' is not"),
-        (["--port", "1"], {}, "probe takes --probe-port PORT (ROLESANYWHERE_PROBE_PORT) and no"),
+        (
+            ["--probe-port", "x"],
+            {},
+            "--probe-port: 'x' is out of place, expected a number from 1 to",
+        ),
+        (["--probe-port", "0"], {}, "--probe-port: '0' is out of place, expected"),
+        ([], {"ROLESANYWHERE_PROBE_PORT": "70000"}, "ROLESANYWHERE_PROBE_PORT: '70000' is out of"),
+        (
+            ["--wait", "soon"],
+            {},
+            "--wait: 'soon' is out of place, expected a number from 0 to 3600",
+        ),
+        (["--wait"], {}, "probe takes --probe-port PORT"),
+        (["--port", "1"], {}, "probe takes --probe-port PORT (ROLESANYWHERE_PROBE_PORT), --wait"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(

@@ -31,15 +31,17 @@ Json = dict[str, Any]
 # The image's entry point is the sidecar's program.
 SIDECAR_ARGS: Final = ["serve"]
 # An exec probe starts at no entry point, so that this spells the program out. What it prints goes
-# into the pod's Events: an httpGet's failure would show its status alone.
-SIDECAR_PROBE: Final = ["python3", "-m", "rolesanywhere_sidecar", "probe"]
+# into the pod's Events: an httpGet's failure would show its status alone. One look waits for most
+# of its period: a process each second, in each pod that waits for AWS, would keep a node busy.
+PROBE_PERIOD_SECONDS: Final = 10
+SIDECAR_PROBE: Final = ["python3", "-m", "rolesanywhere_sidecar", "probe", "--wait", "9"]
 # Not the application's user, so that the application cannot read our files or memory.
 SIDECAR_USER: Final = 65532
 
 # Where Kubernetes' own clients look for a ServiceAccount's token; the sidecar needs none.
 API_TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 
-# The pod waits this long, a second a step, for its first session. The sidecar retries on its own,
+# The pod waits this long for its first session. The sidecar retries on its own,
 # with back-off; a restart would only forget what that has learned, and the kubelet would add a
 # back-off of its own. So it comes late, to end a true hang: a turn in a fleet may be an hour ahead
 # (the sidecar believes no later one), and its longest wait between two attempts is five minutes.
@@ -76,10 +78,10 @@ def sidecar(binding: Binding, image: str, *, start_after: datetime | None = None
         # readinessProbe on purpose: the pod must not leave its Services when AWS has an outage.
         "startupProbe": {
             "exec": {"command": list(SIDECAR_PROBE)},
-            "periodSeconds": 1,
-            # The probe itself gives up after one; the rest is for its start on a busy node.
-            "timeoutSeconds": 5,
-            "failureThreshold": STARTUP_PATIENCE_SECONDS,
+            "periodSeconds": PROBE_PERIOD_SECONDS,
+            # The probe itself gives up before; the rest is for its start on a busy node.
+            "timeoutSeconds": 2 * PROBE_PERIOD_SECONDS,
+            "failureThreshold": STARTUP_PATIENCE_SECONDS // PROBE_PERIOD_SECONDS,
         },
         # Whether the process still turns, whatever AWS says: a restart cures nothing else.
         "livenessProbe": {

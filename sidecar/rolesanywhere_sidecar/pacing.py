@@ -21,6 +21,10 @@ RENEW_UNTIL: Final = 7 / 12
 # Between a success and the next attempt, however short or skewed a session may look.
 SHORTEST_RENEWAL: Final = 5.0
 
+# No session lasts longer than twelve hours (CreateSession, durationSeconds): one that claims to is
+# renewed as if it did.
+LONGEST_RENEWAL: Final = 12 * 3600 * RENEW_UNTIL
+
 # A node that starts fifty pods at once need not shake fifty hands in one millisecond. One pod
 # alone must not feel it.
 START_SPREAD: Final = 0.1
@@ -95,8 +99,9 @@ def renewal_margin(credentials: Credentials, *, draw: float) -> timedelta:
 
 
 def until_renewal(credentials: Credentials, *, margin: timedelta, at: datetime) -> float:
-    """From ``at`` until ``margin`` is what is left of ``credentials``."""
-    return max((credentials.expires - margin - at).total_seconds(), SHORTEST_RENEWAL)
+    """From ``at`` until ``margin`` is what is left of ``credentials``, within reason."""
+    left = (credentials.expires - margin - at).total_seconds()
+    return min(max(left, SHORTEST_RENEWAL), LONGEST_RENEWAL)
 
 
 def until_turn(start_after: datetime | None, *, at: datetime) -> float:

@@ -1,6 +1,7 @@
 """When to renew and how long to wait, as arithmetic."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -52,6 +53,12 @@ def test_a_session_that_looks_old_already_still_leaves_aws_in_peace() -> None:
     late = START + timedelta(seconds=3599)
     wait = pacing.until_renewal(some_credentials(), margin=margin, at=late)
     assert wait == pacing.SHORTEST_RENEWAL
+
+
+def test_a_session_that_claims_to_last_for_ever_is_renewed_within_the_day() -> None:
+    endless = replace(some_credentials(), expires=datetime.max.replace(tzinfo=UTC))
+    margin = pacing.renewal_margin(endless, draw=0.0)
+    assert pacing.until_renewal(endless, margin=margin, at=START) == 7 * 3600
 
 
 @given(st.lists(st.tuples(st.sampled_from(MANNERS), draws), min_size=1, max_size=60))

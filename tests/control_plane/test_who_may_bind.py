@@ -59,9 +59,9 @@ class Team:
             as_yaml([*a_role("write", write), *(a_role("assume", assume) if roles else [])]),
             namespace=self.namespace,
         )
-        for role in roles:
-            eventually(f"Dana may assume {role}", lambda role=role: self.may_assume(role))
-        if not roles:
+        if roles:
+            eventually("Dana may assume them", lambda: all(map(self.may_assume, roles)))
+        else:
             eventually(
                 "Dana may write bindings", lambda: self.may("create", "rolesanywherebindings")
             )

@@ -1,9 +1,17 @@
+{{/*
+Names, labels and images. A value that came after 0.1.0 has its default here or in a template as
+well as in values.yaml, because `helm upgrade --reuse-values` brings the values of the older chart.
+*/}}
+
 {{/* The name of everything in the release's namespace. */}}
 {{- define "rolesanywhere.fullname" -}}
-{{- if contains "rolesanywhere" .Release.Name -}}
+{{- $name := .Values.nameOverride | default "rolesanywhere" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
 {{- .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-rolesanywhere" (.Release.Name | trunc 36 | trimSuffix "-") -}}
+{{- printf "%s-%s" (.Release.Name | trunc 36 | trimSuffix "-") $name | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -12,11 +20,18 @@
 {{- printf "%s-%s" .Release.Namespace (include "rolesanywhere.fullname" .) -}}
 {{- end -}}
 
-{{/* Labels of a component; call with (list . "webhook"). */}}
+{{/* Labels of a component's objects; call with (list . "webhook"). */}}
 {{- define "rolesanywhere.labels" -}}
+{{- $root := index . 0 -}}
+{{- $own := include "rolesanywhere.ownLabels" . | fromYaml -}}
+{{- toYaml (merge $own ($root.Values.commonLabels | default dict)) -}}
+{{- end -}}
+
+{{- define "rolesanywhere.ownLabels" -}}
 {{- $root := index . 0 -}}
 {{ include "rolesanywhere.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: rolesanywhere
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
 {{- end -}}
@@ -25,47 +40,47 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- define "rolesanywhere.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: rolesanywhere
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* An image with its tag; call with (list . .Values.images.operator). */}}
+{{/* The image of a program; call with (list . "operator"). A digest wins over the tag. */}}
 {{- define "rolesanywhere.image" -}}
 {{- $root := index . 0 -}}
-{{- printf "%s:%s" (index . 1) ($root.Values.images.tag | default $root.Chart.AppVersion) -}}
+{{- $program := index . 1 -}}
+{{- $images := $root.Values.images -}}
+{{- $registry := ($root.Values.global).imageRegistry | default $images.registry -}}
+{{- $digest := get ($images.digests | default dict) $program -}}
+{{- with $registry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{- get $images $program -}}
+{{- if $digest }}@{{ $digest }}{{ else }}:{{ $images.tag | default $root.Chart.AppVersion }}{{ end -}}
 {{- end -}}
 
-{{/* What Pod Security "restricted" asks of a pod, and a bit more. */}}
-{{- define "rolesanywhere.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
+{{/* The ServiceAccount of a component; call with (list . "webhook"). */}}
+{{- define "rolesanywhere.serviceAccountName" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $given := (get $root.Values $component).serviceAccount | default dict -}}
+{{- $given.name | default (printf "%s-%s" (include "rolesanywhere.fullname" $root) $component) -}}
 {{- end -}}
 
-{{- define "rolesanywhere.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
-{{- end -}}
-
-{{- define "rolesanywhere.pullSecrets" -}}
-{{- with .Values.images.pullSecrets }}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
+{{/* The ServiceAccount itself, unless somebody else makes it. */}}
+{{- define "rolesanywhere.serviceAccount" -}}
+{{- $root := index . 0 -}}
+{{- $given := (get $root.Values (index . 1)).serviceAccount | default dict -}}
+{{- if dig "create" true $given -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "rolesanywhere.serviceAccountName" . }}
+  namespace: {{ $root.Release.Namespace }}
+  labels: {{- merge (include "rolesanywhere.labels" . | fromYaml) ($given.labels | default dict) | toYaml | nindent 4 }}
+  {{- with $given.annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
   {{- end }}
-{{- end }}
-{{- end -}}
-
-{{/* The replicas of a component on different nodes, where there are that many. */}}
-{{- define "rolesanywhere.spread" -}}
-- maxSkew: 1
-  topologyKey: kubernetes.io/hostname
-  whenUnsatisfiable: ScheduleAnyway
-  labelSelector:
-    matchLabels: {{- include "rolesanywhere.selector" . | nindent 6 }}
+automountServiceAccountToken: false
+---
+{{ end }}
 {{- end -}}
 
 {{/* The Secret with the webhook's certificate, whoever makes it. */}}

@@ -25,7 +25,10 @@ REQUEST_TIMEOUT_SECONDS: Final = 5.0
 # How much longer than it was asked for a watch may last before it counts as hung.
 WATCH_GRACE_SECONDS: Final = 15.0
 
-_JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
+_JSON: Final = "application/json"
+# What a PATCH may be (Kubernetes API concepts, "Patch and update").
+MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 
 class Kube:
@@ -34,27 +37,45 @@ class Kube:
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
 
-    async def get(self, path: str) -> Json:
+    async def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
         """GET ``path``. Raises `KubeError`."""
-        return await self.request("GET", path)
+        return await self.request("GET", path, query=query)
 
-    async def request(self, method: str, path: str, *, body: Json | None = None) -> Json:
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = _JSON,
+    ) -> Json:
         """The JSON that the server answers, within ``REQUEST_TIMEOUT_SECONDS``.
 
         Raises `KubeError` of the kind that the status means.
         """
         limit = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
-        async with self._answer(method, path, limit=limit, body=body) as response:
+        async with self._answer(
+            method, path, limit=limit, query=query, body=body, content_type=content_type
+        ) as response:
             text = await response.read()
         return _parsed(text, f"{method} {path}")
 
-    async def watch(self, path: str, *, resource_version: str, seconds: int) -> AsyncIterator[Json]:
+    async def watch(
+        self,
+        path: str,
+        *,
+        resource_version: str,
+        seconds: int,
+        query: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Json]:
         """The events of ``path`` after ``resource_version``, bookmarks too, for ``seconds``.
 
         Ends when the server ends it. Raises `Gone` when the version is too old, other `KubeError`
         when the connection breaks or the server reports an error.
         """
-        query = {
+        asked = {
+            **(query or {}),
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
@@ -63,7 +84,7 @@ class Kube:
         limit = aiohttp.ClientTimeout(
             total=seconds + WATCH_GRACE_SECONDS, sock_connect=REQUEST_TIMEOUT_SECONDS
         )
-        async with self._answer("GET", path, limit=limit, query=query) as response:
+        async with self._answer("GET", path, limit=limit, query=asked) as response:
             async for line in response.content:
                 event = _parsed(line, f"watch {path}")
                 if event.get("type") == "ERROR":
@@ -79,6 +100,7 @@ class Kube:
         limit: aiohttp.ClientTimeout,
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
+        content_type: str = _JSON,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         what = f"{method} {path}"
         try:
@@ -86,7 +108,7 @@ class Kube:
                 method=method,
                 resource_path=path,
                 query_params=list((query or {}).items()),
-                header_params=dict(_JSON),
+                header_params={"Accept": _JSON, "Content-Type": content_type},
                 body=body,
                 auth_settings=["BearerToken"],
             )

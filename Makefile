@@ -37,7 +37,7 @@ format: .venv/ready ## format the code
 
 .PHONY: crds
 crds: ## copy crds/ into the chart
-	cp crds/*.yaml charts/rolesanywhere/crds/
+	cp crds/*.yaml charts/rolesanywhere/files/crds/
 
 ROLES := operator sidecar pkcs11 dev
 .PHONY: lock

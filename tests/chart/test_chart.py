@@ -49,7 +49,7 @@ def pod_spec(manifests: Sequence[Manifest], component: str) -> Any:
 
 def test_the_schemas_in_the_chart_are_copies_of_the_one_source() -> None:
     """``make crds`` makes them so."""
-    copies = {path.name: path.read_bytes() for path in (CHART / "crds").iterdir()}
+    copies = {path.name: path.read_bytes() for path in (CHART / "files" / "crds").iterdir()}
     assert copies == {path.name: path.read_bytes() for path in CRDS.iterdir()}
 
 

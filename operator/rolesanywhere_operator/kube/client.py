@@ -26,6 +26,10 @@ REQUEST_TIMEOUT_SECONDS: Final = 5.0
 WATCH_GRACE_SECONDS: Final = 15.0
 
 _JSON: Final = "application/json"
+# Objects without spec and status: what is not sent costs nobody, and tells no secret (Kubernetes
+# API concepts, "Metadata-only fetches").
+METADATA_LIST: Final = f"{_JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+METADATA: Final = f"{_JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 # What a PATCH may be (Kubernetes API concepts, "Patch and update").
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
@@ -37,9 +41,11 @@ class Kube:
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
 
-    async def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
+    async def get(
+        self, path: str, *, query: Mapping[str, str] | None = None, accept: str = _JSON
+    ) -> Json:
         """GET ``path``. Raises `KubeError`."""
-        return await self.request("GET", path, query=query)
+        return await self.request("GET", path, query=query, accept=accept)
 
     async def request(
         self,
@@ -48,6 +54,7 @@ class Kube:
         *,
         body: Json | None = None,
         query: Mapping[str, str] | None = None,
+        accept: str = _JSON,
         content_type: str = _JSON,
     ) -> Json:
         """The JSON that the server answers, within ``REQUEST_TIMEOUT_SECONDS``.
@@ -56,7 +63,13 @@ class Kube:
         """
         limit = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
         async with self._answer(
-            method, path, limit=limit, query=query, body=body, content_type=content_type
+            method,
+            path,
+            limit=limit,
+            query=query,
+            body=body,
+            accept=accept,
+            content_type=content_type,
         ) as response:
             text = await response.read()
         return _parsed(text, f"{method} {path}")
@@ -68,6 +81,7 @@ class Kube:
         resource_version: str,
         seconds: int,
         query: Mapping[str, str] | None = None,
+        accept: str = _JSON,
     ) -> AsyncIterator[Json]:
         """The events of ``path`` after ``resource_version``, bookmarks too, for ``seconds``.
 
@@ -84,7 +98,7 @@ class Kube:
         limit = aiohttp.ClientTimeout(
             total=seconds + WATCH_GRACE_SECONDS, sock_connect=REQUEST_TIMEOUT_SECONDS
         )
-        async with self._answer("GET", path, limit=limit, query=asked) as response:
+        async with self._answer("GET", path, limit=limit, query=asked, accept=accept) as response:
             async for line in response.content:
                 event = _parsed(line, f"watch {path}")
                 if event.get("type") == "ERROR":
@@ -100,6 +114,7 @@ class Kube:
         limit: aiohttp.ClientTimeout,
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
+        accept: str = _JSON,
         content_type: str = _JSON,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         what = f"{method} {path}"
@@ -108,7 +123,7 @@ class Kube:
                 method=method,
                 resource_path=path,
                 query_params=list((query or {}).items()),
-                header_params={"Accept": _JSON, "Content-Type": content_type},
+                header_params={"Accept": accept, "Content-Type": content_type},
                 body=body,
                 auth_settings=["BearerToken"],
             )

@@ -94,7 +94,7 @@ class ControllerSettings(Settings):
         default="rolesanywhere-controller", metadata=described(text, "name of that Lease")
     )
     lease_duration_seconds: int = field(
-        default=15,
+        default=10,
         metadata=described(
             _lease_duration, "seconds without a sign of the leader until another leads"
         ),

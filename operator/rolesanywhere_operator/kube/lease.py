@@ -17,28 +17,36 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The spans of an election, in seconds; the defaults are those of Kubernetes' own components.
+    """The spans of an election, in seconds; docs/leader-election.md has the sums behind them.
 
     ``duration``: how long everybody else waits after the holder's last sign of life.
     ``renew_deadline``: how long the holder acts without having been able to renew.
     ``retry_period``: the pause between two attempts. ``call_timeout``: the longest single call.
     """
 
-    duration: int = 15
-    renew_deadline: float = 10.0
-    retry_period: float = 2.0
-    call_timeout: float = 3.0
+    duration: int = 10
+    renew_deadline: float = 7.0
+    retry_period: float = 1.0
+    call_timeout: float = 2.0
 
     @classmethod
     def lasting(cls, seconds: int) -> Self:
         """Terms for a Lease of ``seconds``, in the proportions of the defaults."""
-        share = seconds / 15
+        share = seconds / 10
         return cls(
             duration=seconds,
-            renew_deadline=10 * share,
-            retry_period=2 * share,
-            call_timeout=3 * share,
+            renew_deadline=7 * share,
+            retry_period=share,
+            call_timeout=2 * share,
         )
+
+    @property
+    def longest_vacancy(self) -> float:
+        """Seconds from the end of a holder, however sudden, to the next; a slow API adds its time.
+
+        The last renewal is first seen one pause late at most, and its expiry another.
+        """
+        return self.duration + 2 * self.retry_period
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` where two could hold, or where one slow call is the end."""

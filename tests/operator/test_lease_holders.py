@@ -20,8 +20,8 @@ T = TypeVar("T")
 # Hardly any slack between holder and heir, and calls that may take long: no mistake of a moment
 # is hidden by the three seconds that the default terms leave.
 TIGHT = Terms(duration=12, renew_deadline=11.9, retry_period=1.0, call_timeout=6.0)
-# By how much each clock may run fast or slow: what the slack of the terms covers, nearly.
-DRIFT = {TIGHT: 0.004, Terms(): 0.15, Terms.lasting(3): 0.15}
+# By how much a candidate's clock may run fast or slow: what the slack of its terms covers, nearly.
+DRIFT = {TIGHT: 0.008, Terms(): 0.4, Terms.lasting(3): 0.4}
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SIMULATED_SECONDS = 240.0
 

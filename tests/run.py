@@ -29,6 +29,7 @@ UNIT: Final = (
     "tests/test_architecture.py",
     "tests/test_images.py",
     "tests/test_reference.py",
+    "tests/test_troubleshooting.py",
 )
 
 COMMANDS: Final[Mapping[str, Sequence[Sequence[str]]]] = {

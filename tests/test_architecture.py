@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.run import TESTS
+
 ROOT = Path(__file__).parent.parent
 SOURCES = [ROOT / "operator", ROOT / "sidecar"]
 
@@ -77,6 +79,13 @@ def test_the_webhook_never_loads_kopf() -> None:
         "import rolesanywhere_operator.app, rolesanywhere_operator.webhook.server"
     )
     assert "kopf" not in loaded
+
+
+def test_every_test_is_run_by_one_tier() -> None:
+    tiers = [ROOT / place for places in TESTS.values() for place in places]
+    for module in (ROOT / "tests").rglob("test_*.py"):
+        homes = [place for place in tiers if module.is_relative_to(place)]
+        assert len(homes) == 1, f"{module.relative_to(ROOT)} is run by {len(homes)} tiers"
 
 
 def test_every_module_says_what_it_is_for() -> None:

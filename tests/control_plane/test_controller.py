@@ -20,7 +20,7 @@ LEASE: Final = f"{FULLNAME}-controller"
 # Short, so that a takeover is; long enough that a busy machine renews in time.
 LEASE_SECONDS: Final = 6
 # A kind that this version knows and does not serve.
-OTHER_IDENTITY: Final = {"csi": {"driver": "csi.example.com"}}
+OTHER_IDENTITY: Final = {"pkcs11": {"uri": "pkcs11:token=node", "modulePath": "/usr/lib/p11.so"}}
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,11 @@ def test_absent_and_empty_are_the_same() -> None:
     assert a_binding(region="", endpoint="", roleSessionName="", podSelector={}) == a_binding()
 
 
-@pytest.mark.parametrize("kind", ["certManager", "csi", "podCertificate", "pkcs11"])
-def test_a_kind_of_identity_not_served_yet_is_said_in_one_sentence(kind: str) -> None:
-    problem = bindings.unsupported(a_binding(identity={kind: {}}))
+def test_a_kind_of_identity_not_served_yet_is_said_in_one_sentence() -> None:
+    problem = bindings.unsupported(a_binding(identity={"pkcs11": {}}))
     assert problem is not None
     assert problem.code == "UnsupportedIdentity"
-    assert problem.problem == f"identity.{kind} is not supported by this version"
+    assert problem.problem == "identity.pkcs11 is not supported by this version"
 
 
 def test_a_secret_is_served() -> None:

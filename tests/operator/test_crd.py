@@ -13,7 +13,7 @@ from rolesanywhere_contract.arns import DNS_SUFFIXES, ProfileArn, RoleArn, Trust
 from rolesanywhere_contract.environment import LOG_LEVELS
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import DURATION_SECONDS
-from rolesanywhere_operator.domain.bindings import IDENTITY_KINDS
+from rolesanywhere_operator.domain.identityspec import IDENTITY_KINDS
 from tests.operator.builders import ANCHOR, PROFILE, ROLE
 
 CRD = yaml.safe_load(

@@ -126,7 +126,7 @@ def test_a_refusal_is_announced_as_a_warning_with_its_sentence() -> None:
 
 def test_another_reason_for_the_same_refusal_is_news() -> None:
     first = judge(a_binding(roleArn="admin"), now=NOON)
-    other = a_binding(status=first, identity={"csi": {"driver": "csi.example"}})
+    other = a_binding(status=first, identity={"pkcs11": {"uri": "pkcs11:token=t"}})
     news = announcement(other, judge(other, now=LATER))
     assert news is not None
     assert news.reason == "UnsupportedIdentity"

@@ -72,7 +72,7 @@ def test_what_the_spec_says_wins_over_the_certificate_of_yesterday() -> None:
     identity = {"certManager": {"issuerRef": {"name": "ca"}, "commonName": "new"}}
     raw = a_raw_binding(identity=identity) | {"status": {"identity": {"subject": "CN=old"}}}
     [statement] = trust.of(raw).policy["Statement"]
-    assert statement["Condition"]["StringEquals"] == {"aws:PrincipalTag/x509Subject/CN": "new"}
+    assert statement["Condition"]["StringEquals"]["aws:PrincipalTag/x509Subject/CN"] == "new"
 
 
 def test_of_several_common_names_none_is_taken_for_the_one() -> None:

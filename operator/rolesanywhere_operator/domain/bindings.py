@@ -12,15 +12,17 @@ from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.names import IDENTITY_DIRECTORY, SESSION_PATH, TOKEN_PATH
 from rolesanywhere_contract.settings import Settings, variable
-from rolesanywhere_operator.domain import selectors
+from rolesanywhere_operator.domain import identityspec, selectors
+from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
+from rolesanywhere_operator.domain.identities import (
+    CERTIFICATE_FILE,
+    PRIVATE_KEY_FILE,
+    Identity,
+    OtherIdentity,
+)
+from rolesanywhere_operator.domain.identityspec import InvalidIdentity, Owner
 from rolesanywhere_operator.domain.selectors import Requirement
 from rolesanywhere_operator.domain.untyped import items, mapping
-
-IDENTITY_KINDS: Final = ("certManager", "secret", "csi", "podCertificate", "pkcs11")
-
-# Where the sidecar finds its identity, whichever kind put it there.
-CERTIFICATE_FILE: Final = "tls.crt"
-PRIVATE_KEY_FILE: Final = "tls.key"
 
 # The setting of the sidecar that each field of the spec becomes.
 _FIELDS: Final[Mapping[str, str]] = {
@@ -56,28 +58,6 @@ class UnsupportedIdentity(RolesAnywhereError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecretIdentity:
-    """Certificate and key are two keys of a Secret in the binding's namespace."""
-
-    name: str
-    certificate_key: str = "tls.crt"
-    private_key_key: str = "tls.key"
-
-    def __str__(self) -> str:
-        return f"secret/{self.name}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OtherIdentity:
-    """A kind of identity that the schema knows and this version does not serve."""
-
-    kind: str
-
-    def __str__(self) -> str:
-        return self.kind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
     """A binding that makes sense.
 
@@ -93,7 +73,7 @@ class Binding:
     requirements: tuple[Requirement, ...]
     service_account_names: frozenset[str]
     allow_shared_process_namespace: bool
-    identity: SecretIdentity | OtherIdentity
+    identity: Identity
     sidecar_image: str | None
     sidecar_resources: Mapping[str, Any] | None
 
@@ -101,17 +81,20 @@ class Binding:
 Entry = Binding | InvalidBinding
 
 
-def parse(raw: Mapping[str, Any]) -> Binding:
-    """The binding that ``raw`` is. Raises `InvalidBinding` that names every mistake at once."""
+def parse(raw: Mapping[str, Any], *, trust_domain: str = DEFAULT_TRUST_DOMAIN) -> Binding:
+    """The binding that ``raw`` is. Raises `InvalidBinding` that names every mistake at once.
+
+    ``trust_domain`` is the cluster's, of which certificates get their SPIFFE IDs.
+    """
     spec = mapping(raw.get("spec"))
     metadata = mapping(raw.get("metadata"))
     sidecar = mapping(spec.get("sidecar"))
     generation = metadata.get("generation")
     mistakes: list[str] = []
-    settings = _tried(mistakes, lambda: _settings(spec))
+    identity = _tried(mistakes, lambda: _identity(spec, metadata, trust_domain))
+    settings = _tried(mistakes, lambda: _settings(spec, identity))
     session_name = _tried(mistakes, lambda: _session_name(spec.get("roleSessionName")))
     requirements = _tried(mistakes, lambda: _requirements(mapping(spec.get("podSelector"))))
-    identity = _tried(mistakes, lambda: _identity(mapping(spec.get("identity"))))
     if mistakes or settings is None or requirements is None or identity is None:
         raise InvalidBinding(tuple(mistakes))
     return Binding(
@@ -129,21 +112,21 @@ def parse(raw: Mapping[str, Any]) -> Binding:
     )
 
 
-def read(raw: Mapping[str, Any]) -> Entry:
+def read(raw: Mapping[str, Any], *, trust_domain: str = DEFAULT_TRUST_DOMAIN) -> Entry:
     """The binding that ``raw`` is, or what is wrong with it: one bad binding hides no other."""
     try:
-        return parse(raw)
+        return parse(raw, trust_domain=trust_domain)
     except InvalidBinding as wrong:
         return wrong
 
 
 def unsupported(binding: Binding) -> UnsupportedIdentity | None:
     """Why this version cannot serve ``binding``, if it cannot."""
-    if isinstance(binding.identity, SecretIdentity):
+    if not isinstance(binding.identity, OtherIdentity):
         return None
     return UnsupportedIdentity(
         f"identity.{binding.identity.kind} is not supported by this version",
-        hint="use identity.secret",
+        hint="use another kind of identity, such as certManager or secret",
     )
 
 
@@ -155,12 +138,15 @@ def _tried(mistakes: list[str], read: Callable[[], T]) -> T | None:
         return None
 
 
-def _settings(spec: Mapping[str, Any]) -> Settings:
-    """What the sidecar is told, read by the reader that the sidecar itself uses."""
+def _settings(spec: Mapping[str, Any], identity: Identity | None) -> Settings:
+    """What the sidecar is told, read by the reader that the sidecar itself uses.
+
+    Without an identity, which is a mistake of its own, it still finds the other mistakes.
+    """
     given = {name: _text(_at(spec, path)) for name, path in _FIELDS.items()}
     fixed = {
-        "certificate": f"{IDENTITY_DIRECTORY}/{CERTIFICATE_FILE}",
-        "private_key": f"{IDENTITY_DIRECTORY}/{PRIVATE_KEY_FILE}",
+        "certificate": _path(identity.certificate_file if identity else CERTIFICATE_FILE),
+        "private_key": _path(identity.private_key_file if identity else PRIVATE_KEY_FILE),
         "token_file": TOKEN_PATH,
         # Beside the token: whoever can read this folder may ask for the session anyway, and nobody
         # but the sidecar can write there. The file itself is its user's alone.
@@ -171,6 +157,10 @@ def _settings(spec: Mapping[str, Any]) -> Settings:
         return Settings.from_env(env, called=_called)
     except InvalidSettings as wrong:
         raise InvalidBinding(wrong.mistakes) from wrong
+
+
+def _path(file: str) -> str:
+    return f"{IDENTITY_DIRECTORY}/{file}"
 
 
 def _called(name: str) -> str:
@@ -197,23 +187,16 @@ def _requirements(selector: Mapping[str, Any]) -> tuple[Requirement, ...]:
         raise InvalidBinding((f"spec.podSelector.{wrong}",)) from wrong
 
 
-def _identity(identity: Mapping[str, Any]) -> SecretIdentity | OtherIdentity:
-    kinds = [kind for kind in IDENTITY_KINDS if identity.get(kind) is not None]
-    if len(kinds) != 1:
-        got = ", ".join(kinds) or "none"
-        raise InvalidBinding(
-            (f"spec.identity: got {got}, expected exactly one of {', '.join(IDENTITY_KINDS)}",)
-        )
-    if kinds != ["secret"]:
-        return OtherIdentity(kind=kinds[0])
-    secret = mapping(identity["secret"])
-    if not secret.get("name"):
-        raise InvalidBinding(("spec.identity.secret.name: is missing, expected a Secret's name",))
-    return SecretIdentity(
-        name=str(secret["name"]),
-        certificate_key=str(secret.get("certificateKey") or CERTIFICATE_FILE),
-        private_key_key=str(secret.get("privateKeyKey") or PRIVATE_KEY_FILE),
+def _identity(spec: Mapping[str, Any], metadata: Mapping[str, Any], trust_domain: str) -> Identity:
+    owner = Owner(
+        namespace=str(metadata.get("namespace") or ""),
+        binding=str(metadata.get("name") or ""),
+        trust_domain=trust_domain,
     )
+    try:
+        return identityspec.parse(mapping(spec.get("identity")), owner)
+    except InvalidIdentity as wrong:
+        raise InvalidBinding(wrong.mistakes) from wrong
 
 
 def _at(spec: Mapping[str, Any], path: str) -> object:

@@ -19,12 +19,8 @@ from rolesanywhere_contract.names import (
     TOKEN_VOLUME,
 )
 from rolesanywhere_contract.settings import variable
-from rolesanywhere_operator.domain.bindings import (
-    CERTIFICATE_FILE,
-    PRIVATE_KEY_FILE,
-    Binding,
-    SecretIdentity,
-)
+from rolesanywhere_operator.domain import identityvolumes
+from rolesanywhere_operator.domain.bindings import Binding
 
 Json = dict[str, Any]
 
@@ -107,7 +103,7 @@ def volumes(binding: Binding) -> list[Json]:
     the node's disk.
     """
     return [
-        {"name": IDENTITY_VOLUME, **_identity_source(binding)},
+        {"name": IDENTITY_VOLUME, **identityvolumes.source(binding.identity, group=SIDECAR_USER)},
         {"name": TOKEN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "64Ki"}},
         {"name": EMPTY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "4Ki"}},
     ]
@@ -166,24 +162,6 @@ def _sidecar_environment(binding: Binding, start_after: datetime | None) -> list
 def _literal(value: str) -> str:
     """``value`` such that Kubernetes expands nothing in it; a role's path may hold ``$(``."""
     return value.replace("$", "$$")
-
-
-def _identity_source(binding: Binding) -> Json:
-    identity = binding.identity
-    if not isinstance(identity, SecretIdentity):
-        raise TypeError(f"identity {identity} has no volume in this version")
-    return {
-        "secret": {
-            "secretName": identity.name,
-            # A Secret's files belong to root, and without an fsGroup, which is the pod's to set,
-            # nothing but the mode lets our user read them. Nobody else mounts this volume.
-            "defaultMode": 0o444,
-            "items": [
-                {"key": identity.certificate_key, "path": CERTIFICATE_FILE},
-                {"key": identity.private_key_key, "path": PRIVATE_KEY_FILE},
-            ],
-        }
-    }
 
 
 def _security_context() -> Json:

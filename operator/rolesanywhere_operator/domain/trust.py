@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rolesanywhere_operator.domain import bindings, subjects
+from rolesanywhere_operator.domain import bindings, certnames, subjects
 from rolesanywhere_operator.domain.bindings import Binding
-from rolesanywhere_operator.domain.untyped import items, mapping
+from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
+from rolesanywhere_operator.domain.identities import PerBindingIdentity, PerPodIdentity
+from rolesanywhere_operator.domain.untyped import mapping
 
 Json = dict[str, Any]
 
@@ -48,10 +50,10 @@ class Trust:
     warnings: tuple[str, ...]
 
 
-def of(raw: Mapping[str, Any]) -> Trust:
-    """What the binding ``raw`` needs. Raises `InvalidBinding`."""
-    binding = bindings.parse(raw)
-    tags = _tags(raw)
+def of(raw: Mapping[str, Any], *, trust_domain: str = DEFAULT_TRUST_DOMAIN) -> Trust:
+    """What the binding ``raw`` needs in a cluster of ``trust_domain``. Raises `InvalidBinding`."""
+    binding = bindings.parse(raw, trust_domain=trust_domain)
+    tags = _tags(binding, raw)
     return Trust(
         binding=binding,
         policy=_policy(binding, tags),
@@ -65,11 +67,10 @@ def _policy(binding: Binding, tags: Mapping[str, list[str]]) -> Json:
     conditions: Json = {
         "ArnEquals": {"aws:SourceArn": str(binding.settings.trust_anchor_arn)},
     }
-    if tags:
-        conditions["StringEquals"] = {
-            f"aws:PrincipalTag/{tag}": values[0] if len(values) == 1 else values
-            for tag, values in tags.items()
-        }
+    for tag, values in tags.items():
+        operator, spelt = _matcher(binding, values)
+        key = f"aws:PrincipalTag/{tag}"
+        conditions.setdefault(operator, {})[key] = spelt[0] if len(spelt) == 1 else spelt
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": PRINCIPAL},
@@ -79,18 +80,40 @@ def _policy(binding: Binding, tags: Mapping[str, list[str]]) -> Json:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _tags(raw: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What is known of the session's tags: the values that each may have.
+def _matcher(binding: Binding, values: list[str]) -> tuple[str, list[str]]:
+    """The condition operator for ``values``, and how it spells them."""
+    if not any(certnames.variables(value) for value in values):
+        return "StringEquals", values
+    return "StringLike", [_pattern(binding, value) for value in values]
+
+
+def _pattern(binding: Binding, template: str) -> str:
+    """``template`` with a wildcard for what only a pod knows (IAM user guide, "String condition
+    operators"); a character that would be one by itself is spelt as a policy variable.
+    """
+    literal = re.sub(r"[*?]", r"${\g<0>}", template)
+    accounts = sorted(binding.service_account_names)
+    return certnames.filled(
+        literal,
+        pod="*",
+        namespace=binding.namespace,
+        uid="*",
+        service_account=accounts[0] if len(accounts) == 1 else "*",
+    )
+
+
+def _tags(binding: Binding, raw: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What is known of the session's tags: the values that each may have, as templates.
 
     Of several names of a kind the profile maps the first of the certificate, and the authority
     orders them, so that any of them may be it.
     """
-    asked = mapping(mapping(mapping(raw.get("spec")).get("identity")).get("certManager"))
-    found = {
-        URI: list(map(str, items(asked.get("uris")))),
-        DNS: list(map(str, items(asked.get("dnsNames")))),
-        COMMON_NAME: [str(asked["commonName"])] if asked.get("commonName") else _observed(raw),
-    }
+    match binding.identity:
+        case PerBindingIdentity(wanted=wanted) | PerPodIdentity(wanted=wanted):
+            uris, dns_names, name = list(wanted.uris), list(wanted.dns_names), wanted.common_name
+        case _:
+            uris, dns_names, name = [], [], None
+    found = {URI: uris, DNS: dns_names, COMMON_NAME: [name] if name else _observed(raw)}
     return {tag: values for tag, values in found.items() if values}
 
 
@@ -128,7 +151,7 @@ def _warnings(binding: Binding, tags: Mapping[str, list[str]]) -> Iterator[str]:
         )
     for tag, values in tags.items():
         for value in values:
-            if not _TAG_VALUE.fullmatch(value):
+            if not _TAG_VALUE.fullmatch(certnames.shortest(value, namespace=binding.namespace)):
                 yield (
                     f"{tag} {value!r} cannot be a session tag, and no session is given; expected 1"
                     " to 256 letters, digits, spaces and _.:/=+-@"

@@ -178,7 +178,8 @@ def test_the_namespaces_that_must_come_up_without_us_are_left_out() -> None:
             "key": "kubernetes.io/metadata.name",
             "operator": "NotIn",
             "values": ["kube-system", "aws-system", "cni"],
-        }
+        },
+        {"key": "rolesanywhere.dev/injection", "operator": "NotIn", "values": ["disabled"]},
     ]
 
 

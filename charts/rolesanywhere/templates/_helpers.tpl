@@ -73,7 +73,7 @@ apiVersion: v1
 kind: ServiceAccount
 metadata:
   name: {{ include "rolesanywhere.serviceAccountName" . }}
-  namespace: {{ $root.Release.Namespace }}
+  namespace: {{ $root.Release.Namespace | quote }}
   labels: {{- merge (include "rolesanywhere.labels" . | fromYaml) ($given.labels | default dict) | toYaml | nindent 4 }}
   {{- with $given.annotations }}
   annotations: {{- toYaml . | nindent 4 }}

@@ -120,7 +120,7 @@ apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
   name: {{ include "rolesanywhere.fullname" $root }}-{{ $component }}
-  namespace: {{ $root.Release.Namespace }}
+  namespace: {{ $root.Release.Namespace | quote }}
   labels: {{- include "rolesanywhere.labels" . | nindent 4 }}
 spec:
   {{- if dig "minAvailable" "" $given }}

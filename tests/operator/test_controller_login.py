@@ -63,6 +63,10 @@ async def echo() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
+def ignored() -> None:
+    """What these tests do with a watch."""
+
+
 async def token_sent(session: Any, address: str) -> str:
     async with session.get(address) as response:
         return str(await response.text())
@@ -74,8 +78,21 @@ def rotate(token: Path) -> None:
     Clock.passed = datetime.timedelta(minutes=2)
 
 
+async def test_a_watch_that_the_server_agrees_to_is_told_and_nothing_else_is(
+    pod: Path, echo: str
+) -> None:
+    told: list[str] = []
+    login = await log_in(None, lambda: told.append("watch"))
+    async with login.aiohttp_session as session:
+        for url in (echo, f"{echo}?limit=500", f"{echo}nowhere?watch=true"):
+            await token_sent(session, url)
+        assert told == []
+        await token_sent(session, f"{echo}?watch=true")
+        assert told == ["watch"]
+
+
 async def test_a_rotated_token_is_used_without_a_new_login(pod: Path, echo: str) -> None:
-    login = await log_in(None)
+    login = await log_in(None, ignored)
     async with login.aiohttp_session as session:
         assert await token_sent(session, echo) == "bearer first"
         rotate(pod)
@@ -83,7 +100,7 @@ async def test_a_rotated_token_is_used_without_a_new_login(pod: Path, echo: str)
 
 
 async def test_in_a_pod_the_api_server_is_where_the_pod_says(pod: Path) -> None:
-    login = await log_in(None)
+    login = await log_in(None, ignored)
     await login.aiohttp_session.close()
     assert login.server == "https://10.0.0.1:443"
 
@@ -91,7 +108,7 @@ async def test_in_a_pod_the_api_server_is_where_the_pod_says(pod: Path) -> None:
 async def test_a_kubeconfig_is_followed(tmp_path: Path, ca_file: Path, echo: str) -> None:
     url = "https://127.0.0.1:6443"
     path = write_kubeconfig(tmp_path / "config", url=url, ca_file=ca_file, token="mine")
-    login = await log_in(path)
+    login = await log_in(path, ignored)
     async with login.aiohttp_session as session:
         assert login.server == url
         assert await token_sent(session, echo) == "Bearer mine"
@@ -99,7 +116,7 @@ async def test_a_kubeconfig_is_followed(tmp_path: Path, ca_file: Path, echo: str
 
 async def test_two_logins_are_never_taken_for_one_that_failed(pod: Path) -> None:
     """kopf refuses credentials that are equal to some that a 401 has spoiled."""
-    first, second = await log_in(None), await log_in(None)
+    first, second = await log_in(None, ignored), await log_in(None, ignored)
     await first.aiohttp_session.close()
     await second.aiohttp_session.close()
     assert first != second
@@ -107,10 +124,10 @@ async def test_two_logins_are_never_taken_for_one_that_failed(pod: Path) -> None
 
 async def test_without_any_way_in_the_error_names_where_was_looked(tmp_path: Path) -> None:
     with pytest.raises(kopf.PermanentError, match=r"the pod's ServiceAccount"):
-        await log_in(None)
+        await log_in(None, ignored)
     missing = tmp_path / "missing"
     with pytest.raises(kopf.PermanentError, match=str(missing)):
-        await log_in(missing)
+        await log_in(missing, ignored)
 
 
 async def test_a_broken_kubeconfig_is_named_and_its_token_is_not(
@@ -120,5 +137,5 @@ async def test_a_broken_kubeconfig_is_named_and_its_token_is_not(
     path = write_kubeconfig(tmp_path / "config", url=url, ca_file=ca_file, token="mine-alone")
     path.write_text(path.read_text().replace('"user": {', '"uzer": {'))
     with pytest.raises(kopf.PermanentError, match=str(path)) as caught:
-        await log_in(path)
+        await log_in(path, ignored)
     assert "mine-alone" not in str(caught.value)

@@ -23,6 +23,7 @@ import kopf
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_operator.controller import routes
 from rolesanywhere_operator.controller.login import log_in
+from rolesanywhere_operator.controller.pulse import Pulse
 from rolesanywhere_operator.kube.client import connect
 from rolesanywhere_operator.kube.elector import Elector, LeaseLost
 from rolesanywhere_operator.kube.lease import Terms
@@ -52,6 +53,7 @@ async def run(settings: ControllerSettings) -> None:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     routes.quieten_logs()
+    pulse = Pulse(_steady_seconds)
     async with connect(settings.kubeconfig) as kube:
         elector = Elector(
             KubernetesLease(kube, namespace=settings.namespace, name=settings.lease_name),
@@ -71,7 +73,7 @@ async def run(settings: ControllerSettings) -> None:
                 log.info("standing for election", extra={"lease": settings.lease_name})
                 if await _came_first(elector.acquire(), stop):
                     log.info("leading", extra={"lease": settings.lease_name})
-                    await _lead(elector, settings.kubeconfig, stop)
+                    await _lead(elector, _work(settings.kubeconfig, pulse, stop), stop)
             finally:
                 await elector.release()
     log.info("stopped")
@@ -82,10 +84,10 @@ def _problem(elector: Elector) -> str | None:
     return None if elector.has_seen_the_lease else "the Lease has not been read; the log says why"
 
 
-async def _lead(elector: Elector, kubeconfig: Path | None, stop: asyncio.Event) -> None:
+async def _lead(elector: Elector, work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
     """Work while the Lease is kept; it is kept until the work has come to its end."""
     keeping = asyncio.create_task(elector.keep())
-    working = asyncio.create_task(_work(kubeconfig, stop))
+    working = asyncio.create_task(work)
     await asyncio.wait({keeping, working}, return_when=asyncio.FIRST_COMPLETED)
     if keeping.done():
         _end_at_once(keeping.exception())
@@ -99,27 +101,21 @@ async def _lead(elector: Elector, kubeconfig: Path | None, stop: asyncio.Event) 
         ) from failure
 
 
-async def _work(kubeconfig: Path | None, stop: asyncio.Event) -> None:
+async def _work(kubeconfig: Path | None, pulse: Pulse, stop: asyncio.Event) -> None:
     """kopf, until ``stop``. It cancels every task that was made after this call began."""
-    started = asyncio.Event()
-    reclaiming = asyncio.create_task(_reclaim_signals(started, stop))
-    try:
-        await kopf.operator(
-            registry=routes.registry(login=partial(log_in, kubeconfig), now=_now),
-            settings=routes.settings(),
-            clusterwide=True,
-            standalone=True,
-            ready_flag=started,
-            stop_flag=stop,
-        )
-    finally:
-        reclaiming.cancel()
-
-
-async def _reclaim_signals(started: asyncio.Event, stop: asyncio.Event) -> None:
-    """kopf takes the signals for itself, and then cannot be told from a kopf that just ended."""
-    await started.wait()
+    ours = asyncio.all_tasks()
+    pulse.beat()
+    tasks = await kopf.spawn_tasks(
+        registry=routes.registry(login=partial(log_in, kubeconfig, pulse.beat), now=_now),
+        settings=routes.settings(),
+        clusterwide=True,
+        standalone=True,
+        stop_flag=stop,
+    )
+    # kopf has just taken the signals for itself, and would end by them without a word to us. They
+    # are taken back before the loop can turn, so that none is lost in between.
     _stop_on_signals(stop)
+    await kopf.run_tasks(tasks, ignored=ours)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

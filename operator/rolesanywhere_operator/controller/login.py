@@ -5,6 +5,7 @@ again. Here every request asks the official client for the token, which follows 
 """
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -15,10 +16,11 @@ from rolesanywhere_operator.kube import access
 from rolesanywhere_operator.kube.errors import KubeError
 
 
-async def log_in(kubeconfig: Path | None) -> kopf.AiohttpSession:
+async def log_in(kubeconfig: Path | None, watch_begins: Callable[[], None]) -> kopf.AiohttpSession:
     """A session for ``kubeconfig``, or without one for the cluster that this pod runs in.
 
-    kopf closes it. Raises ``kopf.PermanentError`` when there is no way to the API server.
+    ``watch_begins`` is called whenever the server has agreed to a watch. kopf closes the session.
+    Raises ``kopf.PermanentError`` when there is no way to the API server.
     """
     try:
         credentials = await access.load(kubeconfig)
@@ -27,7 +29,8 @@ async def log_in(kubeconfig: Path | None) -> kopf.AiohttpSession:
     # The official client knows every way a kubeconfig can say whom to trust.
     tls = client.ApiClient(credentials).rest_client.ssl_context
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls), middlewares=(_bearer(credentials),)
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+        middlewares=(_bearer(credentials), _told(watch_begins)),
     )
     return kopf.AiohttpSession(server=credentials.host, aiohttp_session=session)
 
@@ -43,3 +46,16 @@ def _bearer(credentials: client.Configuration) -> aiohttp.ClientMiddlewareType:
         return await send(request)
 
     return with_token
+
+
+def _told(watch_begins: Callable[[], None]) -> aiohttp.ClientMiddlewareType:
+    async def with_a_pulse(
+        request: aiohttp.ClientRequest,
+        send: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
+    ) -> aiohttp.ClientResponse:
+        answer = await send(request)
+        if "watch" in request.url.query and answer.status < HTTPStatus.BAD_REQUEST:
+            watch_begins()
+        return answer
+
+    return with_a_pulse

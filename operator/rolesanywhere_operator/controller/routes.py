@@ -13,6 +13,7 @@ import kopf
 
 from rolesanywhere_contract.names import GROUP, PLURAL, VERSION
 from rolesanywhere_operator.controller import reconcile
+from rolesanywhere_operator.controller.pulse import WATCH_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True
     chosen.watching.chunk_size = _CHUNK
     chosen.watching.connect_timeout = 5
+    # By beginning anew it shows that it lives.
+    chosen.watching.server_timeout = WATCH_SECONDS
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
     # Working notes go into the status, where no GitOps tool takes them for drift, and no

@@ -16,6 +16,7 @@ from rolesanywhere_contract.environment import (
     text,
     whole_number,
 )
+from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN, trust_domain
 
 PREFIX: Final = "ROLESANYWHERE_OPERATOR_"
 
@@ -47,6 +48,10 @@ class Settings:
     )
     probe_port: int = field(
         default=8081, metadata=described(_port, "plain HTTP port for /livez and /readyz")
+    )
+    trust_domain: str = field(
+        default=DEFAULT_TRUST_DOMAIN,
+        metadata=described(trust_domain, "trust domain of the SPIFFE IDs in certificates"),
     )
 
     @classmethod

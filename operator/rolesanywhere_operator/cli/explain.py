@@ -62,13 +62,18 @@ def answer(arguments: argparse.Namespace, around: Surroundings) -> Answer:
         if offline or all(one.namespace for one in found)
         else cluster.namespace(kubeconfig)
     )
+    trust_domain = sources.trust_domain(arguments, around)
     places = [_namespace(one, arguments.namespace, fallback) for one in found]
     bindings = (
         sources.bindings(objects, fallback) if offline else cluster.bindings_of(places, kubeconfig)
     )
     explanations = [
         explanation.explain(
-            one, place, bindings.get(place, {}), sidecar_image=arguments.sidecar_image
+            one,
+            place,
+            bindings.get(place, {}),
+            sidecar_image=arguments.sidecar_image,
+            trust_domain=trust_domain,
         )
         for one, place in zip(found, places, strict=True)
     ]

@@ -13,11 +13,15 @@ from typing import Any, Final
 from rolesanywhere_contract.names import API_VERSION, GROUP, KIND
 from rolesanywhere_operator.cli import cluster, documents
 from rolesanywhere_operator.cli.answers import UnusableInput
+from rolesanywhere_operator.domain import certnames
+from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
 from rolesanywhere_operator.domain.untyped import mapping
+from rolesanywhere_operator.settings import PREFIX
 
 Json = dict[str, Any]
 
 STDIN: Final = "-"
+_TRUST_DOMAIN_VARIABLE: Final = f"{PREFIX}TRUST_DOMAIN"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -42,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser, *, files: str) -> None:
         "--kubeconfig",
         type=Path,
         help="kubeconfig file (default: $KUBECONFIG, the pod's own cluster, ~/.kube/config)",
+    )
+    parser.add_argument(
+        "--trust-domain",
+        metavar="DOMAIN",
+        help="trust domain that the operator was set up with (default:"
+        f" ${_TRUST_DOMAIN_VARIABLE}, {DEFAULT_TRUST_DOMAIN})",
     )
 
 
@@ -84,6 +94,15 @@ def is_binding(raw: Json) -> bool:
 def kubeconfig(arguments: argparse.Namespace, around: Surroundings) -> Path | None:
     """The kubeconfig that the flags and the surroundings name."""
     return cluster.kubeconfig(arguments.kubeconfig, around.env, around.home)
+
+
+def trust_domain(arguments: argparse.Namespace, around: Surroundings) -> str:
+    """The trust domain that the flags and the surroundings name. Raises `UnusableInput`."""
+    named = arguments.trust_domain or around.env.get(_TRUST_DOMAIN_VARIABLE)
+    try:
+        return certnames.trust_domain(named or DEFAULT_TRUST_DOMAIN)
+    except ValueError as wrong:
+        raise UnusableInput(f"--trust-domain: {wrong}") from wrong
 
 
 def surroundings(env: Mapping[str, str]) -> Surroundings:

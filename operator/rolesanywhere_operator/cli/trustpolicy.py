@@ -53,8 +53,9 @@ def answer(arguments: argparse.Namespace, around: Surroundings) -> Answer:
     if isinstance(raw, Answer):
         return raw
     metadata = raw["metadata"]
+    trust_domain = sources.trust_domain(arguments, around)
     try:
-        found = trust.of(raw)
+        found = trust.of(raw, trust_domain=trust_domain)
     except InvalidBinding as wrong:
         name = f"{metadata.get('namespace')}/{metadata['name']}"
         mistakes = "".join(f"  {mistake}\n" for mistake in wrong.mistakes)

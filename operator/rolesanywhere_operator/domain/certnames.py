@@ -16,9 +16,9 @@ VARIABLES: Final = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "SERVICE_ACCOUNT_NAM
 LENGTHS: Final = {"commonName": 64, "dnsNames": 253, "uris": 256}
 
 DEFAULT_TRUST_DOMAIN: Final = "cluster.local"
-# SPIFFE-ID, section 2.1.
-TRUST_DOMAIN: Final = re.compile(r"[a-z0-9._-]{1,255}")
 
+# SPIFFE-ID, section 2.1.
+_TRUST_DOMAIN: Final = re.compile(r"[a-z0-9._-]{1,255}")
 _SECRET_NAME_LENGTH: Final = 253
 _SECRET_PREFIX: Final = "rolesanywhere-"  # noqa: S105 - how a name begins
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}", re.ASCII)
@@ -27,6 +27,16 @@ _UID_LENGTH: Final = 36
 
 class NameTooLong(ValueError):
     """A name does not fit where it has to go."""
+
+
+def trust_domain(text: str) -> str:
+    """``text`` if it is the trust domain of a SPIFFE ID. Raises ValueError."""
+    if not _TRUST_DOMAIN.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is not a trust domain, expected 1 to 255 of a-z0-9.-_ such as"
+            f" {DEFAULT_TRUST_DOMAIN}"
+        )
+    return text
 
 
 def secret_name(binding: str) -> str:

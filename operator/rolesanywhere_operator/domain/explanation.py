@@ -15,6 +15,7 @@ from rolesanywhere_contract.names import (
 )
 from rolesanywhere_operator.domain import bindings, injection, patching, pods, selection
 from rolesanywhere_operator.domain.bindings import Entry, InvalidBinding
+from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
 from rolesanywhere_operator.domain.conditions import Truth
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Reason, Refuse
 from rolesanywhere_operator.domain.untyped import items, mapping
@@ -70,11 +71,21 @@ class Explanation:
 
 
 def explain(
-    workload: Workload, namespace: str, raw_bindings: Mapping[str, Json], *, sidecar_image: str
+    workload: Workload,
+    namespace: str,
+    raw_bindings: Mapping[str, Json],
+    *,
+    sidecar_image: str,
+    trust_domain: str = DEFAULT_TRUST_DOMAIN,
 ) -> Explanation:
-    """What becomes of the pods of ``workload`` in ``namespace``, whose bindings are these."""
+    """What becomes of the pods of ``workload`` in ``namespace``, whose bindings are these.
+
+    ``sidecar_image`` and ``trust_domain`` are what the webhook was set up with.
+    """
     pod = workload.pod
-    entries = {name: bindings.read(raw) for name, raw in raw_bindings.items()}
+    entries = {
+        name: bindings.read(raw, trust_domain=trust_domain) for name, raw in raw_bindings.items()
+    }
     decision = selection.decide(pod, namespace, entries)
     operations: list[injection.Operation] = []
     chosen = decision.binding if isinstance(decision, Refuse) else None

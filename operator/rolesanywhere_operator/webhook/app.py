@@ -36,7 +36,7 @@ async def run(settings: WebhookSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     chance = Chance(draw=random.random, sleep=asyncio.sleep)
     async with client.connect(settings.kubeconfig) as kube:
-        catalog = LiveCatalog(kube, chance=chance)
+        catalog = LiveCatalog(kube, trust_domain=settings.trust_domain, chance=chance)
         certificate = ServingCertificate(settings.certificate, settings.private_key)
         desk = Desk(settings.turns_per_minute, now=lambda: datetime.now(UTC))
         admission = Admission(catalog, sidecar_image=settings.sidecar_image, take_turn=desk.take)

@@ -4,6 +4,7 @@ Never waits for the API server where the copy has an answer that lets a pod in.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from rolesanywhere_contract.names import API_VERSION, PLURAL
@@ -29,9 +30,10 @@ class Catalog(Protocol):
 class LiveCatalog:
     """A `Catalog` that follows the API server once its ``reflector`` runs."""
 
-    def __init__(self, source: Source, *, chance: Chance) -> None:
+    def __init__(self, source: Source, *, trust_domain: str, chance: Chance) -> None:
         self._source = source
-        self.reflector = Reflector(source, EVERYWHERE, read=bindings.read, chance=chance)
+        self._read = partial(bindings.read, trust_domain=trust_domain)
+        self.reflector = Reflector(source, EVERYWHERE, read=self._read, chance=chance)
 
     def at_hand(self, namespace: str) -> Mapping[str, Entry]:
         """The namespace's bindings by name, as last heard."""
@@ -41,4 +43,4 @@ class LiveCatalog:
         """The namespace's bindings by name, as they are now. Raises `KubeError`."""
         listed = await self._source.get(f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}")
         items = listed.get("items") or ()
-        return {str(item["metadata"]["name"]): bindings.read(item) for item in items}
+        return {str(item["metadata"]["name"]): self._read(item) for item in items}

@@ -1,18 +1,31 @@
-"""Whether a program lives and is ready, for the kubelet: plain HTTP, no secrets.
+"""How a program is: alive, ready, and in numbers; for kubelet and scraper, plain HTTP, no secrets.
 
-Alive means that the event loop answers. What it takes to be ready, each program knows for itself.
+Alive means that the event loop answers. What it takes to be ready, and what is worth counting, each
+program knows for itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from aiohttp import web
 
-from rolesanywhere_contract.names import LIVENESS_PATH, READINESS_PATH
+from rolesanywhere_contract import exposition
+from rolesanywhere_contract.exposition import Family
+from rolesanywhere_contract.names import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
 
 
-def prober(problem: Callable[[], str | None]) -> web.Application:
-    """The application that the kubelet calls: ``problem`` says why we are not ready, if so."""
+def _nothing() -> Iterable[Family]:
+    """Nothing is counted."""
+    return ()
+
+
+def prober(
+    problem: Callable[[], str | None], *, metrics: Callable[[], Iterable[Family]] = _nothing
+) -> web.Application:
+    """The application that kubelet and scraper call.
+
+    ``problem`` says why we are not ready, if so; ``metrics`` is asked at each scrape.
+    """
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -22,7 +35,14 @@ def prober(problem: Callable[[], str | None]) -> web.Application:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{reason}\n")
         return web.Response(text="ok\n")
 
+    async def measured(_: web.Request) -> web.Response:
+        return web.Response(
+            text=exposition.exposition(metrics()),
+            headers={"Content-Type": exposition.CONTENT_TYPE},
+        )
+
     app = web.Application(client_max_size=1024)
     app.router.add_get(LIVENESS_PATH, livez)
     app.router.add_get(READINESS_PATH, readyz)
+    app.router.add_get(METRICS_PATH, measured)
     return app

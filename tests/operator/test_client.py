@@ -15,6 +15,7 @@ from kubernetes.aio import client as official
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
 from rolesanywhere_operator.kube import client
+from rolesanywhere_operator.kube.calls import Call
 from rolesanywhere_operator.kube.client import Kube
 from rolesanywhere_operator.kube.errors import (
     Conflict,
@@ -91,6 +92,29 @@ async def test_a_proxys_error_page_is_an_error_by_its_status(tmp_path: Path) -> 
     async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
         with pytest.raises(Unavailable, match="HTTP status 502"):
             await kube.get("/apis/x")
+
+
+async def test_every_call_is_told_of_answered_or_not(tmp_path: Path, unused_tcp_port: int) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if "watch" in request.query:
+            return web.Response(text='{"type": "BOOKMARK", "object": {}}\n')
+        return web.json_response({}, status=404)
+
+    calls: list[Call] = []
+    async with serving(answer) as url:
+        where = kubeconfig(url, tmp_path)
+        async with client.connect(where, observe=calls.append) as kube:
+            async for _ in kube.watch("/api/v1/pods", resource_version="1", seconds=1):
+                pass
+            with pytest.raises(NotFound):
+                await kube.get("/api/v1/pods")
+    where = kubeconfig(f"http://127.0.0.1:{unused_tcp_port}", tmp_path)
+    async with client.connect(where, observe=calls.append) as kube:
+        with pytest.raises(Unavailable):
+            await kube.get("/api/v1/namespaces/a")
+    told = [(call.verb, call.resource, call.status) for call in calls]
+    assert told == [("watch", "pods", 200), ("list", "pods", 404), ("get", "namespaces", 0)]
+    assert all(0 < call.seconds < 5 for call in calls)
 
 
 async def test_nobody_there_is_an_outage(tmp_path: Path, unused_tcp_port: int) -> None:

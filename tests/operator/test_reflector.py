@@ -75,7 +75,11 @@ class Times:
 async def followed(source: ScriptedSource, times: Times | None = None) -> Reflector[Json]:
     """The reflector once it has followed the whole script."""
     reflector: Reflector[Json] = Reflector(
-        source, "/things", read=lambda raw: raw, chance=(times or Times()).chance()
+        source,
+        "/things",
+        read=lambda raw: raw,
+        chance=(times or Times()).chance(),
+        clock=lambda: times.now if times else 0.0,
     )
     running = asyncio.create_task(reflector.run())
     try:
@@ -100,6 +104,24 @@ async def test_events_keep_the_copy_true() -> None:
     held = (await followed(source)).of("team-a")
     assert sorted(held) == ["a", "c"]
     assert held["a"]["changed"] is True
+
+
+async def test_it_knows_when_it_last_heard_anything_and_how_much_it_holds() -> None:
+    times, bookmark = Times(), {"type": "BOOKMARK", "object": {"metadata": {}}}
+    source = ScriptedSource(lists=[listing("10", "a", "b")], watches=[[], [bookmark], []])
+    reflector = await followed(source, times)
+    assert reflector.objects == 2
+    # After the first watch it rested for half a second, and the third one said nothing.
+    assert (reflector.heard, times.now) == (100.5, 101.5)
+
+
+async def test_an_outage_makes_what_is_known_older() -> None:
+    times = Times()
+    source = ScriptedSource(lists=[Unavailable("down"), listing("10", "a")], watches=[])
+    reflector = await followed(source, times)
+    assert reflector.heard == times.now == 100.25
+    never = Reflector(source, "/things", read=dict, chance=times.chance())
+    assert (never.heard, never.objects) == (None, 0)
 
 
 async def test_a_watch_that_ends_goes_on_from_the_last_event() -> None:

@@ -5,7 +5,8 @@ survive. Never retries and never caches: each caller knows better when to try ag
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config.config_exception import ConfigException
 
 from rolesanywhere_operator.kube import access
+from rolesanywhere_operator.kube.calls import Call, Observer, unobserved
 from rolesanywhere_operator.kube.errors import Unavailable, failure
 
 Json = dict[str, Any]
@@ -36,10 +38,11 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 
 class Kube:
-    """One connection pool to one API server, as one identity."""
+    """One connection pool to one API server, as one identity; ``observe`` is told of each call."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, *, observe: Observer = unobserved) -> None:
         self._api = api
+        self._observe = observe
 
     async def get(
         self, path: str, *, query: Mapping[str, str] | None = None, accept: str = _JSON
@@ -127,8 +130,10 @@ class Kube:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            answer: RESTResponse = await self._api.call_api(*request, _request_timeout=limit)
-            async with answer.response as response:
+            watch = "watch" in (query or {})
+            sending = self._api.call_api(*request, _request_timeout=limit)
+            answer = await self._begun(sending, method, path, watch=watch)
+            async with answer as response:
                 if response.status >= 400:
                     raise failure(_lenient(await response.read()), response.status, what)
                 yield response
@@ -136,15 +141,31 @@ class Kube:
             reason = str(broken) or type(broken).__name__
             raise Unavailable(f"{what}: the API server cannot be reached: {reason}") from broken
 
+    async def _begun(
+        self, sending: Awaitable[RESTResponse], method: str, path: str, *, watch: bool
+    ) -> aiohttp.ClientResponse:
+        """The answer, of which the head has come; ``observe`` is told, also when none comes."""
+        since, status = time.perf_counter(), 0
+        try:
+            answer: aiohttp.ClientResponse = (await sending).response
+            status = answer.status
+            return answer
+        finally:
+            took = time.perf_counter() - since
+            self._observe(Call.of(method, path, watch=watch, status=status, seconds=took))
+
 
 @asynccontextmanager
-async def connect(kubeconfig: Path | None) -> AsyncIterator[Kube]:
+async def connect(
+    kubeconfig: Path | None, *, observe: Observer = unobserved
+) -> AsyncIterator[Kube]:
     """A client for ``kubeconfig``, or, without one, for the cluster that this pod runs in.
 
-    Raises `KubeError` when neither a kubeconfig nor a pod's ServiceAccount is there.
+    ``observe`` is told of each call. Raises `KubeError` when neither a kubeconfig nor a pod's
+    ServiceAccount is there.
     """
     async with client.ApiClient(configuration=await access.load(kubeconfig)) as api:
-        yield Kube(api)
+        yield Kube(api, observe=observe)
 
 
 def _parsed(text: bytes, what: str) -> Json:

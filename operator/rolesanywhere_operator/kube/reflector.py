@@ -5,6 +5,7 @@ keeps the copy: old is better than empty. Never interprets objects: ``read`` doe
 """
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, NoReturn, Protocol, TypeVar
@@ -49,12 +50,20 @@ class Reflector(Generic[T]):
     """The objects of a collection by namespace and name, each as ``read`` understood it."""
 
     def __init__(
-        self, source: Source, path: str, *, read: Callable[[Json], T], chance: Chance
+        self,
+        source: Source,
+        path: str,
+        *,
+        read: Callable[[Json], T],
+        chance: Chance,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._path = path
         self._read = read
         self._chance = chance
+        self._clock = clock
+        self._heard: float | None = None
         self._held: dict[str, dict[str, T]] = {}
         self._version: str | None = None
         self._synced = False
@@ -64,6 +73,16 @@ class Reflector(Generic[T]):
     def synced(self) -> bool:
         """Whether there has been a first list."""
         return self._synced
+
+    @property
+    def heard(self) -> float | None:
+        """When the server last said something, by ``clock`` in seconds; None before the first."""
+        return self._heard
+
+    @property
+    def objects(self) -> int:
+        """How many are held."""
+        return sum(map(len, self._held.values()))
 
     def of(self, namespace: str) -> Mapping[str, T]:
         """The objects of ``namespace`` by name."""
@@ -95,8 +114,8 @@ class Reflector(Generic[T]):
             held.setdefault(namespace, {})[name] = self._read(item)
         self._held = held
         self._version = _version(listed)
-        self._synced = True
-        log.info("listed", extra={"path": self._path, "objects": sum(map(len, held.values()))})
+        self._synced, self._heard = True, self._clock()
+        log.info("listed", extra={"path": self._path, "objects": self.objects})
 
     async def _watch(self) -> None:
         seconds = round(WATCH_SECONDS * (1 + self._chance.draw() / 2))
@@ -105,7 +124,7 @@ class Reflector(Generic[T]):
             self._path, resource_version=version, seconds=seconds
         ):
             self._apply(event.get("type"), event.get("object") or {})
-            self._failures = 0
+            self._failures, self._heard = 0, self._clock()
 
     def _apply(self, kind: object, item: Json) -> None:
         namespace, name = _key(item)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from rolesanywhere_operator.domain import injection, marks, pods, selection
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
@@ -16,8 +17,12 @@ from rolesanywhere_operator.kube.errors import KubeError
 from rolesanywhere_operator.webhook import reviews
 from rolesanywhere_operator.webhook.catalog import Catalog
 from rolesanywhere_operator.webhook.reviews import Json, Review
+from rolesanywhere_operator.webhook.tally import FAILED, Tally
 
 log = logging.getLogger(__name__)
+
+# The reason of a refusal that is a mistake of ours.
+INTERNAL_ERROR: Final = "InternalError"
 
 # What is refused for these would be refused whatever bindings there are.
 _NOT_ABOUT_BINDINGS = frozenset(
@@ -39,7 +44,10 @@ def _no_queue(_: Quota) -> None:
 
 
 class Admission:
-    """Answers for pods, by the bindings of ``catalog``; ``take_turn`` gives places in a fleet."""
+    """Answers for pods, by the bindings of ``catalog``; ``take_turn`` gives places in a fleet.
+
+    ``tally`` counts what became of them.
+    """
 
     def __init__(
         self,
@@ -47,7 +55,9 @@ class Admission:
         *,
         sidecar_image: str,
         take_turn: Callable[[Quota], datetime | None] = _no_queue,
+        tally: Tally | None = None,
     ) -> None:
+        self.tally = tally or Tally()
         self._catalog = catalog
         self._sidecar_image = sidecar_image
         self._take_turn = take_turn
@@ -60,14 +70,16 @@ class Admission:
         except Exception:
             reference = secrets.token_hex(4)
             log.exception("admission failed", extra={"reference": reference, **_about(review)})
+            self.tally.answered(FAILED, INTERNAL_ERROR)
             return reviews.refused(
                 review.uid,
-                reason="InternalError",
+                reason=INTERNAL_ERROR,
                 message="the rolesanywhere webhook failed on this pod; its log says more under"
                 f" reference {reference}, please report it",
                 code=500,
             )
         log.info("admission", extra=_told(decision) | _about(review))
+        self.tally.answered(_outcome(decision), str(decision.reason))
         return answer
 
     async def _decide(self, review: Review) -> Decision:
@@ -108,8 +120,12 @@ class Admission:
         return self._take_turn(Quota(anchor.partition, anchor.account, settings.signing_region))
 
 
+def _outcome(decision: Decision) -> str:
+    return type(decision).__name__.lower()
+
+
 def _told(decision: Decision) -> Json:
-    name = type(decision).__name__.lower()
+    name = _outcome(decision)
     match decision:
         case Inject(reason, binding, containers):
             return {

@@ -7,15 +7,20 @@ import asyncio
 import logging
 import random
 import signal
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
+from rolesanywhere_contract.exposition import Family
 from rolesanywhere_operator.kube import client
 from rolesanywhere_operator.kube.reflector import Chance
 from rolesanywhere_operator.listeners import listening
+from rolesanywhere_operator.metrics import ApiCalls
 from rolesanywhere_operator.probes import prober
 from rolesanywhere_operator.settings import WebhookSettings
-from rolesanywhere_operator.webhook import server
+from rolesanywhere_operator.webhook import metrics, server
 from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.catalog import LiveCatalog
 from rolesanywhere_operator.webhook.desk import Desk
@@ -35,14 +40,16 @@ async def run(settings: WebhookSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     chance = Chance(draw=random.random, sleep=asyncio.sleep)
-    async with client.connect(settings.kubeconfig) as kube:
+    calls = ApiCalls("webhook")
+    async with client.connect(settings.kubeconfig, observe=calls.observe) as kube:
         catalog = LiveCatalog(kube, trust_domain=settings.trust_domain, chance=chance)
         certificate = ServingCertificate(settings.certificate, settings.private_key)
         desk = Desk(settings.turns_per_minute, now=lambda: datetime.now(UTC))
         admission = Admission(catalog, sidecar_image=settings.sidecar_image, take_turn=desk.take)
+        counted = partial(_counted, calls, admission, catalog, certificate, desk)
         async with (
             listening(
-                prober(lambda: _problem(stop, catalog, certificate)),
+                prober(lambda: _problem(stop, catalog, certificate), metrics=counted),
                 name="probes",
                 address=settings.address,
                 port=settings.probe_port,
@@ -66,6 +73,24 @@ async def run(settings: WebhookSettings) -> None:
             for task in tasks:
                 task.cancel()
     log.info("stopped")
+
+
+def _counted(
+    calls: ApiCalls,
+    admission: Admission,
+    catalog: LiveCatalog,
+    certificate: ServingCertificate,
+    desk: Desk,
+) -> Iterator[Family]:
+    """What a scraper gets."""
+    return metrics.families(
+        tally=admission.tally,
+        calls=calls,
+        copy=catalog.reflector,
+        now=time.monotonic,
+        certificate_ends=certificate.ends,
+        longest_wait=desk.longest_wait,
+    )
 
 
 def _problem(

@@ -5,7 +5,7 @@ turn is; that is `turns`.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rolesanywhere_operator.domain.turns import Quota, Turns
 
@@ -21,3 +21,10 @@ class Desk:
         """The next pod's turn; none while there is no queue."""
         self._turns, turn = self._turns.take(quota, at=self._now())
         return turn
+
+    @property
+    def longest_wait(self) -> timedelta:
+        """How long a pod that came now would wait, in the longest queue."""
+        now = self._now()
+        return max((free - now for free in self._turns.next_free.values() if free > now),
+                   default=timedelta())  # fmt: skip

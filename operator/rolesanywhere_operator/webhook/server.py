@@ -3,6 +3,7 @@
 Never decides about pods; never serves probes on the port that the API server calls.
 """
 
+import time
 from http import HTTPStatus
 from typing import Final
 
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from rolesanywhere_operator.webhook import reviews
 from rolesanywhere_operator.webhook.admission import Admission
+from rolesanywhere_operator.webhook.tally import UNUSABLE
 
 INJECT_PATH: Final = "/inject"
 # etcd takes objects of 1.5 MiB by default, and JSON may double one; a review can hold two.
@@ -20,7 +22,10 @@ def reviewer(admission: Admission) -> web.Application:
     """The application that the API server calls."""
 
     async def inject(request: web.Request) -> web.Response:
-        return await _inject(request, admission)
+        since = time.perf_counter()
+        answer = await _inject(request, admission)
+        admission.tally.took(time.perf_counter() - since)
+        return answer
 
     app = web.Application(client_max_size=LARGEST_REVIEW)
     app.router.add_post(INJECT_PATH, inject)
@@ -29,6 +34,7 @@ def reviewer(admission: Admission) -> web.Application:
 
 async def _inject(request: web.Request, admission: Admission) -> web.Response:
     if request.content_type != "application/json":
+        admission.tally.answered(UNUSABLE, "ContentType")
         return web.Response(
             status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             text=f"got content type {request.content_type}, expected application/json\n",
@@ -36,8 +42,10 @@ async def _inject(request: web.Request, admission: Admission) -> web.Response:
     try:
         review = reviews.read(await request.read())
     except reviews.NotAReview as wrong:
+        admission.tally.answered(UNUSABLE, wrong.code)
         return web.Response(status=HTTPStatus.BAD_REQUEST, text=f"{wrong}\n")
     except reviews.UnexpectedReview as wrong:
+        admission.tally.answered(UNUSABLE, wrong.code)
         answer = reviews.refused(wrong.uid, reason=wrong.code, message=str(wrong), code=400)
         return web.json_response(answer)
     return web.json_response(await admission.answer(review))

@@ -8,8 +8,12 @@ import asyncio
 import hashlib
 import logging
 import ssl
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn
+
+from rolesanywhere_operator.webhook import validity
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,7 @@ class ServingCertificate:
         self._files = (certificate, private_key)
         self._seen: bytes | None = None
         self._current: ssl.SSLContext | None = None
+        self._ends: datetime | None = None
         self.front = _context()
         self.front.sni_callback = self._choose
 
@@ -31,6 +36,11 @@ class ServingCertificate:
     def loaded(self) -> bool:
         """Whether there is a certificate to serve."""
         return self._current is not None
+
+    @property
+    def ends(self) -> datetime | None:
+        """When the certificate that is served ends; None where there is none, or it cannot tell."""
+        return self._ends
 
     def refresh(self) -> bool:
         """Take up the files if they changed and make a pair; whether they did."""
@@ -52,6 +62,7 @@ class ServingCertificate:
             )  # fmt: skip
             return False
         self._seen, self._current = seen, fresh
+        self._ends = _end_of(self._files[0])
         log.info("serving certificate loaded", extra={"file": str(self._files[0])})
         return True
 
@@ -69,6 +80,13 @@ class ServingCertificate:
             return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         connection.context = self._current
         return None
+
+
+def _end_of(certificate: Path) -> datetime | None:
+    """For the metrics alone: what OpenSSL took is served, whether or not we can read it."""
+    with suppress(OSError, ValueError):
+        return validity.ends(certificate.read_text(errors="replace"))
+    return None
 
 
 def _context() -> ssl.SSLContext:

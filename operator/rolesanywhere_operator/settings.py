@@ -3,7 +3,8 @@
 Never opens a file: whether a path leads anywhere is found out by who needs it.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Self
@@ -27,6 +28,15 @@ LEASE_SECONDS: Final = range(3, 301)
 _port = whole_number("a port", range(65_536))
 _turns = whole_number("a number of turns a minute", range(100_001))
 _lease_duration = whole_number("a Lease's length in seconds", LEASE_SECONDS)
+
+
+def _hosts(given: str) -> frozenset[str]:
+    """DNS names and IP addresses, with commas between them."""
+    hosts = frozenset(host.strip() for host in given.split(","))
+    for host in hosts:
+        if not re.fullmatch(r"[0-9A-Za-z.:-]{1,253}", host):
+            raise ValueError(f"{host!r} is not a host, expected a DNS name or an IP address")
+    return hosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +71,14 @@ class Settings:
         Raises `InvalidSettings` that names every mistake at once.
         """
         values, mistakes = environment.read(fields(cls), env, prefix=PREFIX)
-        if mistakes:
+        if mistakes := [*mistakes, *cls.at_odds(values)]:
             raise InvalidSettings(mistakes)
         return cls(**values)
+
+    @classmethod
+    def at_odds(cls, values: Mapping[str, Any]) -> Iterator[str]:
+        """A sentence for each of the ``values`` given that does not go with the rest."""
+        yield from ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +119,33 @@ class ControllerSettings(Settings):
             _lease_duration, "seconds without a sign of the leader until another leads"
         ),
     )
+    webhook_secret: str | None = field(
+        default=None,
+        metadata=described(
+            text, "Secret to keep the webhook's certificate in (default: somebody else makes it)"
+        ),
+    )
+    webhook_configuration: str | None = field(
+        default=None,
+        metadata=described(
+            text, "MutatingWebhookConfiguration whose caBundle has that certificate trusted"
+        ),
+    )
+    webhook_hosts: frozenset[str] | None = field(
+        default=None,
+        metadata=described(
+            _hosts, "names and addresses that API servers call the webhook by, with commas"
+        ),
+    )
+
+    @classmethod
+    def at_odds(cls, values: Mapping[str, Any]) -> Iterator[str]:
+        """The three of the webhook's certificate go together."""
+        together = [one for one in fields(cls) if one.name.startswith("webhook_")]
+        unset = [variable(one) for one in together if one.name not in values]
+        if len(unset) < len(together):
+            for name in unset:
+                yield f"{name}: is not set, though another of the webhook's certificate is"
 
 
 def variable(setting: Field[Any]) -> str:

@@ -41,3 +41,31 @@ def test_a_lease_has_its_limits(text: str) -> None:
     }
     with pytest.raises(InvalidSettings, match="length in seconds, expected 3 to 300"):
         ControllerSettings.from_env(env)
+
+
+CONTROLLER = {"ROLESANYWHERE_OPERATOR_NAMESPACE": "rolesanywhere"}
+
+
+def test_the_settings_of_the_webhooks_certificate_go_together() -> None:
+    assert ControllerSettings.from_env(CONTROLLER).webhook_secret is None
+    with pytest.raises(InvalidSettings) as caught:
+        ControllerSettings.from_env(
+            CONTROLLER | {"ROLESANYWHERE_OPERATOR_WEBHOOK_SECRET": "webhook-tls"}
+        )
+    assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == [
+        "ROLESANYWHERE_OPERATOR_WEBHOOK_CONFIGURATION",
+        "ROLESANYWHERE_OPERATOR_WEBHOOK_HOSTS",
+    ]
+
+
+def test_hosts_are_names_and_addresses() -> None:
+    given = {
+        "ROLESANYWHERE_OPERATOR_WEBHOOK_SECRET": "webhook-tls",
+        "ROLESANYWHERE_OPERATOR_WEBHOOK_CONFIGURATION": "rolesanywhere",
+        "ROLESANYWHERE_OPERATOR_WEBHOOK_HOSTS": "webhook.aws.svc, 127.0.0.1,::1",
+    }
+    settings = ControllerSettings.from_env(CONTROLLER | given)
+    assert settings.webhook_hosts == {"webhook.aws.svc", "127.0.0.1", "::1"}
+    given["ROLESANYWHERE_OPERATOR_WEBHOOK_HOSTS"] = "webhook.aws.svc,"
+    with pytest.raises(InvalidSettings, match="'' is not a host"):
+        ControllerSettings.from_env(CONTROLLER | given)

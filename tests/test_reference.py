@@ -17,7 +17,7 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator import settings as operator_settings
 from rolesanywhere_operator.domain.decisions import Reason
-from rolesanywhere_sidecar.commands import COMMANDS, flag, flags_of
+from rolesanywhere_sidecar.commands.table import COMMANDS, flag, flags_of
 from rolesanywhere_sidecar.doctor.findings import Check
 from rolesanywhere_sidecar.metrics import Metrics
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rolesanywhere_contract.settings import Settings
-    from rolesanywhere_sidecar.commandline import Invocation
+    from rolesanywhere_sidecar.commands.commandline import Invocation
 
 
 def main() -> int:
     """Run the command that the arguments and the environment ask for; 2 when they are wrong."""
     if sys.argv[1:2] == ["probe"] and not {"-h", "--help"} & set(sys.argv):
-        from rolesanywhere_sidecar import probing
+        from rolesanywhere_sidecar.commands import probing
 
         return probing.main(sys.argv[2:], os.environ)
     return _main()
@@ -24,7 +24,7 @@ def main() -> int:
 
 def _main() -> int:
     from rolesanywhere_contract.environment import InvalidSettings
-    from rolesanywhere_sidecar import commandline
+    from rolesanywhere_sidecar.commands import commandline
     from rolesanywhere_sidecar.version import PROGRAM
 
     try:
@@ -51,19 +51,19 @@ def _run(asked: "Invocation") -> int:
         case "serve", Settings() as settings:
             return _serve(settings, asked.warnings)
         case "credential-process", Settings() as settings:
-            from rolesanywhere_sidecar import process
+            from rolesanywhere_sidecar.commands import credential_process
 
-            return process.main(settings)
+            return credential_process.main(settings)
         case "update", Settings() as settings:
-            from rolesanywhere_sidecar import update
+            from rolesanywhere_sidecar.commands import update
 
             return update.main(settings, asked.options, os.environ)
         case "read-certificate-data", IdentitySettings() as identity:
-            from rolesanywhere_sidecar import inspection
+            from rolesanywhere_sidecar.commands import inspection
 
             return inspection.read_certificate_data(identity)
         case "sign-string", IdentitySettings() as identity:
-            from rolesanywhere_sidecar import inspection
+            from rolesanywhere_sidecar.commands import inspection
 
             return inspection.sign_string(identity, asked.options)
         case "doctor", (Settings() | InvalidSettings()) as told:

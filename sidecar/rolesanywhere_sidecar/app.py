@@ -18,25 +18,27 @@ from pathlib import Path
 from rolesanywhere_contract import logs
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar import bearer, keeping, listeners, running
-from rolesanywhere_sidecar.bearer import BearerToken
-from rolesanywhere_sidecar.broker import Broker
+from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.clock import Clock, CorrectedClock, Skew, SystemClock
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
-from rolesanywhere_sidecar.endpoint import ContainerEndpoint
-from rolesanywhere_sidecar.expiry import ExpiryWatcher
-from rolesanywhere_sidecar.front import FrontDoor
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.imds import Imds, SessionTokens
-from rolesanywhere_sidecar.keeping import Keeping
-from rolesanywhere_sidecar.listeners import Listener
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
 from rolesanywhere_sidecar.metrics import Metrics
-from rolesanywhere_sidecar.probes import Probes
-from rolesanywhere_sidecar.problems import Problem
 from rolesanywhere_sidecar.redaction import Redaction
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
-from rolesanywhere_sidecar.rotation import RotationWatcher
-from rolesanywhere_sidecar.sessionfile import SessionFile
+from rolesanywhere_sidecar.renewal import keeping
+from rolesanywhere_sidecar.renewal.broker import Broker
+from rolesanywhere_sidecar.renewal.expiry import ExpiryWatcher
+from rolesanywhere_sidecar.renewal.keeping import Keeping
+from rolesanywhere_sidecar.renewal.problems import Problem
+from rolesanywhere_sidecar.renewal.rotation import RotationWatcher
+from rolesanywhere_sidecar.renewal.sessionfile import SessionFile
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.serving import bearer, listeners
+from rolesanywhere_sidecar.serving.bearer import BearerToken
+from rolesanywhere_sidecar.serving.endpoint import ContainerEndpoint
+from rolesanywhere_sidecar.serving.front import FrontDoor
+from rolesanywhere_sidecar.serving.imds import Imds, SessionTokens
+from rolesanywhere_sidecar.serving.listeners import Listener
+from rolesanywhere_sidecar.serving.probes import Probes
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
-from rolesanywhere_sidecar.exchange import Reply
-from rolesanywhere_sidecar.identity import Identity, expires_soon
+from rolesanywhere_sidecar.identities.identity import Identity, expires_soon
+from rolesanywhere_sidecar.serving.exchange import Reply
 from rolesanywhere_sidecar.version import VERSION
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes
 
 from rolesanywhere_contract.arns import ProfileArn, RoleArn, TrustAnchorArn
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 from tests.fakes import aws_clients, pki
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority, Identity, KeyKind

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar.broker import Broker
 from rolesanywhere_sidecar.clock import CorrectedClock, Skew, SystemClock
 from rolesanywhere_sidecar.failures import AccessDenied
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.identity import CertificateExpired
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.identities.identity import CertificateExpired
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.renewal.broker import Broker
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 from tests.fakes import faults
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority, Template

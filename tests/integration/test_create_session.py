@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar.failures import AccessDenied
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority, Identity, KeyForm, KeyKind
 from tests.fakes.recorded import essence

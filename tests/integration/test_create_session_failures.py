@@ -12,7 +12,6 @@ import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar import transport
 from rolesanywhere_sidecar.failures import (
     EndpointUnreachable,
     InvalidReply,
@@ -20,12 +19,13 @@ from rolesanywhere_sidecar.failures import (
     ServiceUnavailable,
     Throttled,
 )
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.proxies import InvalidProxy
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.service import transport
+from rolesanywhere_sidecar.service.proxies import InvalidProxy
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.service.transport import Transport
+from rolesanywhere_sidecar.service.trust import InvalidCABundle
 from rolesanywhere_sidecar.signing import SignedRequest
-from rolesanywhere_sidecar.transport import Transport
-from rolesanywhere_sidecar.trust import InvalidCABundle
 from tests.fakes import faults
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.faults import Fault

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
 
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.inspection import fixed_text
-from rolesanywhere_sidecar.keys import open_key
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.commands.inspection import fixed_text
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.identities.keys import open_key
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 from tests.fakes import aws_helper
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.encrypted import encrypted

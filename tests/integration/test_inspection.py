@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from rolesanywhere_sidecar.inspection import fixed_text
+from rolesanywhere_sidecar.commands.inspection import fixed_text
 from tests.fakes import aws_helper
 from tests.fakes.aws import utc_now
 from tests.fakes.aws_helper import identity_flags

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 from tests.fakes import aws_helper
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.aws_helper import identity_flags

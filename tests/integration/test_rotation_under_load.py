@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 from tests.fakes.algorithms import ALGORITHMS
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority, Identity, KeyKind

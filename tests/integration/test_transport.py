@@ -16,8 +16,8 @@ import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.failures import EndpointUnreachable, InvalidReply
+from rolesanywhere_sidecar.service.transport import Transport
 from rolesanywhere_sidecar.signing import SignedRequest
-from rolesanywhere_sidecar.transport import Transport
 from tests.fakes.aws import utc_now
 from tests.fakes.pki import Authority
 

@@ -1,6 +1,6 @@
 """Requests as a test writes them."""
 
-from rolesanywhere_sidecar.exchange import Ask, Headers
+from rolesanywhere_sidecar.serving.exchange import Ask, Headers
 
 
 def an_ask(

@@ -12,7 +12,8 @@ import pytest
 
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import __main__ as program
-from rolesanywhere_sidecar import app, process
+from rolesanywhere_sidecar import app
+from rolesanywhere_sidecar.commands import credential_process
 from rolesanywhere_sidecar.redaction import Redaction
 from rolesanywhere_sidecar.version import VERSION
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
@@ -58,7 +59,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *argv: str, **env: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("command", "module"), [("serve", app), ("credential-process", process)], ids=str
+    ("command", "module"), [("serve", app), ("credential-process", credential_process)], ids=str
 )
 def test_each_command_reaches_its_own_program_with_the_settings(
     monkeypatch: pytest.MonkeyPatch, command: str, module: object
@@ -96,13 +97,13 @@ def test_version_needs_no_settings(
     assert VERSION in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", ["process", "__main__"])
+@pytest.mark.parametrize("module", ["commands.credential_process", "__main__"])
 def test_credential_process_does_not_load_the_server(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MODULES.format(module)], capture_output=True, text=True, check=True
     )
     loaded = set(done.stdout.split())
-    assert not loaded & {"aiohttp.web", "rolesanywhere_sidecar.app"}
+    assert not loaded & {"rolesanywhere_sidecar.serving.connections", "rolesanywhere_sidecar.app"}
 
 
 def test_a_sigterm_that_comes_while_the_server_is_still_loaded_ends_it_too() -> None:

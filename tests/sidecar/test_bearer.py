@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rolesanywhere_sidecar.bearer import BearerToken, TokenFileUnusable, keep, mode_beside
+from rolesanywhere_sidecar.serving.bearer import BearerToken, TokenFileUnusable, keep, mode_beside
 
 GOOD = "A" * 43
 

@@ -11,10 +11,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar import pacing
-from rolesanywhere_sidecar.broker import LONGEST_PAUSE, Broker
 from rolesanywhere_sidecar.credentials import Standing
 from rolesanywhere_sidecar.failures import Throttled
+from rolesanywhere_sidecar.renewal import pacing
+from rolesanywhere_sidecar.renewal.broker import LONGEST_PAUSE, Broker
 from tests.support.clocks import FakeClock, settle
 from tests.support.sessions import SECRET_ACCESS_KEY, ScriptedSource, some_credentials
 

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar import der, pem
-from rolesanywhere_sidecar.certificates import (
+from rolesanywhere_sidecar.identities import der, pem
+from rolesanywhere_sidecar.identities.certificates import (
     MOST_LISTED,
     InvalidIdentity,
     holds_certificates,
     listed,
     read_certificates,
 )
-from rolesanywhere_sidecar.keys import open_key
+from rolesanywhere_sidecar.identities.keys import open_key
 from tests.fakes.pki import LEAF as LEAF_TEMPLATE
 from tests.fakes.pki import Authority
 

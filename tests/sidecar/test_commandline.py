@@ -10,7 +10,7 @@ import pytest
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.settings import IdentitySettings, Settings, about, variable
-from rolesanywhere_sidecar.commands import COMMANDS, GROUPS, REFUSED, flag
+from rolesanywhere_sidecar.commands.table import COMMANDS, GROUPS, REFUSED, flag
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 from tests.support.commandlines import asked, settings_of
 

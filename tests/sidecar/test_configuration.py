@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.settings import Settings, about
-from rolesanywhere_sidecar import configuration
-from rolesanywhere_sidecar.commandline import Invocation, parse
+from rolesanywhere_sidecar.commands import configuration
+from rolesanywhere_sidecar.commands.commandline import Invocation, parse
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 
 SMALLEST = f"""\

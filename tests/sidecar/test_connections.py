@@ -8,13 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from rolesanywhere_contract.arns import RoleArn
-from rolesanywhere_sidecar.bearer import BearerToken
-from rolesanywhere_sidecar.connections import READ_BYTES, Bounds, Shared
-from rolesanywhere_sidecar.endpoint import ContainerEndpoint
-from rolesanywhere_sidecar.exchange import Answer, Ask, Reply
-from rolesanywhere_sidecar.front import FrontDoor
-from rolesanywhere_sidecar.http1 import MAX_HEAD
-from rolesanywhere_sidecar.imds import Imds, SessionTokens
+from rolesanywhere_sidecar.serving.bearer import BearerToken
+from rolesanywhere_sidecar.serving.connections import READ_BYTES, Bounds, Shared
+from rolesanywhere_sidecar.serving.endpoint import ContainerEndpoint
+from rolesanywhere_sidecar.serving.exchange import Answer, Ask, Reply
+from rolesanywhere_sidecar.serving.front import FrontDoor
+from rolesanywhere_sidecar.serving.http1 import MAX_HEAD
+from rolesanywhere_sidecar.serving.imds import Imds, SessionTokens
 from tests.fakes.world import ROLE_ARN
 from tests.sidecar.wires import a_wire, another, answers
 from tests.support.sessions import SECRET_ACCESS_KEY, SESSION_TOKEN, some_credentials

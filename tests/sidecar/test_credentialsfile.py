@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rolesanywhere_sidecar import files, locks
-from rolesanywhere_sidecar.credentialsfile import CredentialsFile, CredentialsFileUnusable
+from rolesanywhere_sidecar.commands.credentialsfile import CredentialsFile, CredentialsFileUnusable
 from tests.support.sessions import SECRET_ACCESS_KEY, SESSION_TOKEN, some_credentials
 
 GOOD = some_credentials()
@@ -105,7 +105,7 @@ async def test_two_who_write_at_once_both_find_their_profile(file: CredentialsFi
 async def test_without_the_lock_nothing_is_written(
     file: CredentialsFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rolesanywhere_sidecar.credentialsfile.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("rolesanywhere_sidecar.commands.credentialsfile.PATIENCE_SECONDS", 0.1)
     file.path.parent.mkdir()
     async with locks.held(locks.beside(file.path), within=1):
         with pytest.raises(locks.LockUnavailable):

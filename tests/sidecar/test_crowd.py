@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rolesanywhere_sidecar.crowd import Crowd
+from rolesanywhere_sidecar.serving.crowd import Crowd
 
 
 @dataclass(eq=False)

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.keys import (
+from rolesanywhere_sidecar.identities.keys import (
     Digest,
     InvalidKey,
     PasswordMissing,
@@ -33,9 +33,9 @@ from rolesanywhere_sidecar.keys import (
     open_key,
     opened,
 )
-from rolesanywhere_sidecar.keys.memory import EcdsaKey, RsaKey
-from rolesanywhere_sidecar.keys.opened import OpenedKeys
-from rolesanywhere_sidecar.keys.pkcs12 import open_store, recognised
+from rolesanywhere_sidecar.identities.keys.memory import EcdsaKey, RsaKey
+from rolesanywhere_sidecar.identities.keys.opened import OpenedKeys
+from rolesanywhere_sidecar.identities.keys.pkcs12 import open_store, recognised
 from tests.fakes.encrypted import Derivation, encrypted
 from tests.fakes.pki import Authority
 
@@ -205,7 +205,8 @@ def test_a_pkcs12_file_without_a_key_says_so() -> None:
 def test_a_missing_legacy_provider_is_named(name: str) -> None:
     """In a process of its own: OpenSSL reads its providers once."""
     program = (
-        "import sys; from pathlib import Path; from rolesanywhere_sidecar.keys import open_key\n"
+        "import sys; from pathlib import Path\n"
+        "from rolesanywhere_sidecar.identities.keys import open_key\n"
         "try: open_key(sys.argv[1], Path(sys.argv[1]).read_bytes(), password=b'secret')\n"
         "except Exception as problem: print(type(problem).__name__, problem)"
     )

@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from rolesanywhere_sidecar.bearer import BearerToken
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.endpoint import ContainerEndpoint
-from rolesanywhere_sidecar.exchange import Reply
-from rolesanywhere_sidecar.problems import Problem
+from rolesanywhere_sidecar.renewal.problems import Problem
+from rolesanywhere_sidecar.serving.bearer import BearerToken
+from rolesanywhere_sidecar.serving.endpoint import ContainerEndpoint
+from rolesanywhere_sidecar.serving.exchange import Reply
 from tests.sidecar.asking import an_ask
 from tests.support.sessions import SECRET_ACCESS_KEY, SESSION_TOKEN, some_credentials
 

@@ -21,14 +21,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.arns import RoleArn
-from rolesanywhere_sidecar.bearer import BearerToken
-from rolesanywhere_sidecar.broker import Broker
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.endpoint import ContainerEndpoint
-from rolesanywhere_sidecar.exchange import Reply
-from rolesanywhere_sidecar.front import Endpoint, FrontDoor
-from rolesanywhere_sidecar.imds import Imds, SessionTokens
-from rolesanywhere_sidecar.pacing import START_SPREAD
+from rolesanywhere_sidecar.renewal.broker import Broker
+from rolesanywhere_sidecar.renewal.pacing import START_SPREAD
+from rolesanywhere_sidecar.serving.bearer import BearerToken
+from rolesanywhere_sidecar.serving.endpoint import ContainerEndpoint
+from rolesanywhere_sidecar.serving.exchange import Reply
+from rolesanywhere_sidecar.serving.front import Endpoint, FrontDoor
+from rolesanywhere_sidecar.serving.imds import Imds, SessionTokens
 from tests.sidecar.asking import an_ask
 from tests.support.clocks import FakeClock
 from tests.support.sessions import ScriptedSource, some_credentials

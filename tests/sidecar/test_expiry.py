@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from rolesanywhere_sidecar.expiry import ExpiryWatcher
-from rolesanywhere_sidecar.identity import Identity
+from rolesanywhere_sidecar.identities.identity import Identity
+from rolesanywhere_sidecar.renewal.expiry import ExpiryWatcher
 from tests.sidecar.test_metrics import an_identity
 from tests.support.clocks import FakeClock
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolesanywhere_sidecar.flags import Given, read
+from rolesanywhere_sidecar.commands.flags import Given, read
 
 VALUES = {"--port": "port", "--name": "name", "--alias": "name"}
 SWITCHES = {"--once": "once"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rolesanywhere_contract.environment import InvalidSettings
-from rolesanywhere_sidecar.commands import COMMANDS, IDLE, REFUSED, flag, flags_of
+from rolesanywhere_sidecar.commands.table import COMMANDS, IDLE, REFUSED, flag, flags_of
 from tests.fakes.aws_helper_flags import FLAGS
 from tests.support.commandlines import asked
 

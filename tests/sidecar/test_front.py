@@ -6,11 +6,11 @@ import logging
 import pytest
 
 from rolesanywhere_contract.arns import RoleArn
-from rolesanywhere_sidecar.bearer import BearerToken
-from rolesanywhere_sidecar.endpoint import ContainerEndpoint
-from rolesanywhere_sidecar.exchange import Reply
-from rolesanywhere_sidecar.front import FrontDoor
-from rolesanywhere_sidecar.imds import Imds, SessionTokens
+from rolesanywhere_sidecar.serving.bearer import BearerToken
+from rolesanywhere_sidecar.serving.endpoint import ContainerEndpoint
+from rolesanywhere_sidecar.serving.exchange import Reply
+from rolesanywhere_sidecar.serving.front import FrontDoor
+from rolesanywhere_sidecar.serving.imds import Imds, SessionTokens
 from tests.fakes.world import ROLE_ARN
 from tests.sidecar.asking import an_ask
 from tests.support.sessions import some_credentials

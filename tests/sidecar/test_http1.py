@@ -2,9 +2,9 @@
 
 import pytest
 
-from rolesanywhere_sidecar import http1
-from rolesanywhere_sidecar.exchange import Ask, Headers, Reply
-from rolesanywhere_sidecar.http1 import MAX_HEAD, MAX_HEADERS, MAX_LINE, Malformed, Requests
+from rolesanywhere_sidecar.serving import http1
+from rolesanywhere_sidecar.serving.exchange import Ask, Headers, Reply
+from rolesanywhere_sidecar.serving.http1 import MAX_HEAD, MAX_HEADERS, MAX_LINE, Malformed, Requests
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n"

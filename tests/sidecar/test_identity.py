@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.certificates import InvalidIdentity, read_certificates
-from rolesanywhere_sidecar.identity import (
+from rolesanywhere_sidecar.identities.certificates import InvalidIdentity, read_certificates
+from rolesanywhere_sidecar.identities.identity import (
     CertificateExpired,
     CertificateNotYetValid,
     Identity,

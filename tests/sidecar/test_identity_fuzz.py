@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.certificates import read_certificates
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.keys import open_key
-from rolesanywhere_sidecar.keys.pkcs12 import open_store
+from rolesanywhere_sidecar.identities.certificates import read_certificates
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.identities.keys import open_key
+from rolesanywhere_sidecar.identities.keys.pkcs12 import open_store
 from tests.fakes.encrypted import encrypted
 from tests.fakes.pki import Authority
 

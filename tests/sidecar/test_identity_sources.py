@@ -11,18 +11,18 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from rolesanywhere_contract.certselector import CertSelector, InvalidCertSelector
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar import volumes
-from rolesanywhere_sidecar.certificates import InvalidIdentity
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.identity import (
+from rolesanywhere_sidecar.identities import volumes
+from rolesanywhere_sidecar.identities.certificates import InvalidIdentity
+from rolesanywhere_sidecar.identities.identity import (
     AmbiguousCertificate,
     KeyMismatch,
     NoSuchCertificate,
     expires_soon,
     warnings,
 )
-from rolesanywhere_sidecar.keys import InvalidKey, PasswordMissing, PasswordWrong
-from rolesanywhere_sidecar.volumes import UnreadableFile
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.identities.keys import InvalidKey, PasswordMissing, PasswordWrong
+from rolesanywhere_sidecar.identities.volumes import UnreadableFile
 from tests.fakes.encrypted import encrypted
 from tests.fakes.pki import LEAF, Authority, Identity
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from rolesanywhere_contract.arns import RoleArn
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.exchange import Reply
-from rolesanywhere_sidecar.imds import Imds, SessionTokens
+from rolesanywhere_sidecar.serving.exchange import Reply
+from rolesanywhere_sidecar.serving.imds import Imds, SessionTokens
 from tests.sidecar.asking import an_ask
 from tests.support.clocks import FakeClock
 from tests.support.sessions import some_credentials

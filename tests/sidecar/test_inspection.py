@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from rolesanywhere_contract.settings import IdentitySettings
-from rolesanywhere_sidecar import inspection
-from rolesanywhere_sidecar.inspection import fixed_text, shown
+from rolesanywhere_sidecar.commands import inspection
+from rolesanywhere_sidecar.commands.inspection import fixed_text, shown
 from tests.fakes.pki import Authority, Identity, KeyKind, Template
 from tests.fakes.scene import NOW
 

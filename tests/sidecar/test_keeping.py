@@ -9,9 +9,9 @@ import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.identity import Identity
-from rolesanywhere_sidecar.keeping import Keeping, resume
-from rolesanywhere_sidecar.sessionfile import SessionFile
+from rolesanywhere_sidecar.identities.identity import Identity
+from rolesanywhere_sidecar.renewal.keeping import Keeping, resume
+from rolesanywhere_sidecar.renewal.sessionfile import SessionFile
 from tests.sidecar.test_metrics import an_identity
 from tests.support.clocks import START
 from tests.support.sessions import some_credentials

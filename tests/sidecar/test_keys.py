@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.certificates import PublicKey
-from rolesanywhere_sidecar.keys import InvalidKey, SigningKey, UnsupportedKey, open_key
+from rolesanywhere_sidecar.identities.certificates import PublicKey
+from rolesanywhere_sidecar.identities.keys import InvalidKey, SigningKey, UnsupportedKey, open_key
 from rolesanywhere_sidecar.signing import KeyKind
 
 WHERE = "/keys/tls.key"

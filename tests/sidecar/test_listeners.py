@@ -9,10 +9,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from rolesanywhere_sidecar import listeners
-from rolesanywhere_sidecar.connections import Bounds, Connection
-from rolesanywhere_sidecar.exchange import Ask, Reply
-from rolesanywhere_sidecar.listeners import Listener, PortUnavailable, every_address, loopback
+from rolesanywhere_sidecar.serving import listeners
+from rolesanywhere_sidecar.serving.connections import Bounds, Connection
+from rolesanywhere_sidecar.serving.exchange import Ask, Reply
+from rolesanywhere_sidecar.serving.listeners import (
+    Listener,
+    PortUnavailable,
+    every_address,
+    loopback,
+)
 
 SECRET = "s3cret-body"
 ASK = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from rolesanywhere_sidecar.identity import Identity, assemble
-from rolesanywhere_sidecar.keys import open_key
+from rolesanywhere_sidecar.identities.identity import Identity, assemble
+from rolesanywhere_sidecar.identities.keys import open_key
 from rolesanywhere_sidecar.metrics import BUCKETS, Family, Metrics, Sample, exposition
 from rolesanywhere_sidecar.version import VERSION
 from tests.fakes.pki import LEAF, Authority

@@ -11,10 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.identity import assemble, check, warnings
-from rolesanywhere_sidecar.keys import InvalidKey, PasswordWrong, fips204, open_key
-from rolesanywhere_sidecar.keys.fips204 import ML_DSA_44, ML_DSA_65, ML_DSA_87, decode, sign
-from rolesanywhere_sidecar.keys.mldsa import MldsaKey
+from rolesanywhere_sidecar.identities.identity import assemble, check, warnings
+from rolesanywhere_sidecar.identities.keys import InvalidKey, PasswordWrong, fips204, open_key
+from rolesanywhere_sidecar.identities.keys.fips204 import (
+    ML_DSA_44,
+    ML_DSA_65,
+    ML_DSA_87,
+    decode,
+    sign,
+)
+from rolesanywhere_sidecar.identities.keys.mldsa import MldsaKey
 from rolesanywhere_sidecar.signing import ALGORITHM, KeyKind
 from tests.fakes import mldsa, pki
 from tests.fakes.encrypted import Derivation, encrypted

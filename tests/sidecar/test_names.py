@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.certselector import CertSelector
-from rolesanywhere_sidecar.names import fits, go_string, spellings
+from rolesanywhere_sidecar.identities.names import fits, go_string, spellings
 from tests.fakes.pki import LEAF, Authority, named
 
 NOW = datetime(2026, 3, 14, tzinfo=UTC)

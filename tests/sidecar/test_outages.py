@@ -13,10 +13,10 @@ from typing import Final
 import pytest
 
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar.broker import Broker
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.failures import EndpointUnreachable
-from rolesanywhere_sidecar.sessions import Reply, read_reply
+from rolesanywhere_sidecar.renewal.broker import Broker
+from rolesanywhere_sidecar.service.sessions import Reply, read_reply
 from tests.fakes import faults
 from tests.fakes.faults import Answer
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolesanywhere_sidecar import pacing
-from rolesanywhere_sidecar.pacing import Backoff, Hurries, Manner
+from rolesanywhere_sidecar.renewal import pacing
+from rolesanywhere_sidecar.renewal.pacing import Backoff, Hurries, Manner
 from tests.support.clocks import START
 from tests.support.sessions import some_credentials
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.exchange import Reply
-from rolesanywhere_sidecar.probes import Probes
-from rolesanywhere_sidecar.problems import Problem
+from rolesanywhere_sidecar.renewal.problems import Problem
+from rolesanywhere_sidecar.serving.exchange import Reply
+from rolesanywhere_sidecar.serving.probes import Probes
 from tests.sidecar.asking import an_ask
 from tests.support.sessions import SECRET_ACCESS_KEY, SESSION_TOKEN, some_credentials
 

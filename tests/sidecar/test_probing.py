@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rolesanywhere_sidecar import probing
+from rolesanywhere_sidecar.commands import probing
 
 READY = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nready\n"
 HEAVY = {
@@ -212,7 +212,7 @@ def test_it_loads_next_to_nothing() -> None:
     with answering(READY) as port:
         done = subprocess.run(
             [sys.executable, "-S", "-c", LOADED, "--probe-port", str(port)],
-            env={"PYTHONPATH": str(Path(probing.__file__).parents[1])},  # as in the image
+            env={"PYTHONPATH": str(Path(probing.__file__).parents[2])},  # as in the image
             capture_output=True, text=True, check=False, timeout=20,
         )  # fmt: skip
     said, _, loaded = done.stdout.partition("\n")

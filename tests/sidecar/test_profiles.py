@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from rolesanywhere_sidecar.profiles import with_values
+from rolesanywhere_sidecar.commands.profiles import with_values
 
 VALUES = {
     "aws_access_key_id": "ASIANEW",

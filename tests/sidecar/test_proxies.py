@@ -2,7 +2,7 @@
 
 import pytest
 
-from rolesanywhere_sidecar.proxies import InvalidProxy, Proxy, proxy_for
+from rolesanywhere_sidecar.service.proxies import InvalidProxy, Proxy, proxy_for
 
 AWS = "https://rolesanywhere.eu-west-1.amazonaws.com"
 PROXY = "http://proxy.example:3128"

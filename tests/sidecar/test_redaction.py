@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.bearer import BearerToken
 from rolesanywhere_sidecar.documents import credentials_document
-from rolesanywhere_sidecar.exchange import json_reply
-from rolesanywhere_sidecar.imds import SessionTokens
-from rolesanywhere_sidecar.problems import Problem
 from rolesanywhere_sidecar.redaction import REDACTED, Redaction
-from rolesanywhere_sidecar.sessions import Reply as ServiceReply
+from rolesanywhere_sidecar.renewal.problems import Problem
+from rolesanywhere_sidecar.service.sessions import Reply as ServiceReply
+from rolesanywhere_sidecar.serving.bearer import BearerToken
+from rolesanywhere_sidecar.serving.exchange import json_reply
+from rolesanywhere_sidecar.serving.imds import SessionTokens
 from tests.fakes.pki import Authority, Identity
 from tests.sidecar.asking import an_ask
 from tests.support import logs

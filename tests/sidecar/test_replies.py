@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.failures import InvalidReply, ServiceFailure
-from rolesanywhere_sidecar.sessions import Reply, read_reply
+from rolesanywhere_sidecar.service.sessions import Reply, read_reply
 from tests.fakes import faults
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 

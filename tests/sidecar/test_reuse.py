@@ -10,10 +10,10 @@ import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar import locks
+from rolesanywhere_sidecar.commands.reuse import is_enough, session_for_all
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.failures import ServiceUnavailable
-from rolesanywhere_sidecar.reuse import is_enough, session_for_all
-from rolesanywhere_sidecar.sessionfile import SessionFile
+from rolesanywhere_sidecar.renewal.sessionfile import SessionFile
 from tests.support.clocks import START
 from tests.support.sessions import some_credentials
 

@@ -11,13 +11,18 @@ import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar import rolesanywhere
 from rolesanywhere_sidecar.failures import AccessDenied
-from rolesanywhere_sidecar.identities import UnreadableFile
-from rolesanywhere_sidecar.identity import CertificateExpired, Identity, InvalidIdentity, assemble
-from rolesanywhere_sidecar.keys import SigningKey, open_key
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
-from rolesanywhere_sidecar.sessions import Reply
+from rolesanywhere_sidecar.identities.identity import (
+    CertificateExpired,
+    Identity,
+    InvalidIdentity,
+    assemble,
+)
+from rolesanywhere_sidecar.identities.identity_files import UnreadableFile
+from rolesanywhere_sidecar.identities.keys import SigningKey, open_key
+from rolesanywhere_sidecar.service import rolesanywhere
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.service.sessions import Reply
 from rolesanywhere_sidecar.signing import SignedRequest
 from tests.fakes import pki
 from tests.fakes.pki import LEAF, Authority

@@ -6,8 +6,8 @@ import logging
 import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.problems import Problem
-from rolesanywhere_sidecar.rotation import POLL_SECONDS, RotationWatcher
+from rolesanywhere_sidecar.renewal.problems import Problem
+from rolesanywhere_sidecar.renewal.rotation import POLL_SECONDS, RotationWatcher
 from tests.support.clocks import FakeClock
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import files
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.sessionfile import (
+from rolesanywhere_sidecar.renewal.sessionfile import (
     SessionFile,
     SessionFileUnusable,
     binding_of,

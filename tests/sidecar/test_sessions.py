@@ -14,8 +14,8 @@ from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import failures
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.failures import InvalidReply, ServiceFailure
-from rolesanywhere_sidecar.identity import assemble
-from rolesanywhere_sidecar.sessions import (
+from rolesanywhere_sidecar.identities.identity import assemble
+from rolesanywhere_sidecar.service.sessions import (
     Reply,
     draft,
     fit_session_name,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rolesanywhere_sidecar.trust import InvalidCABundle, Trust
+from rolesanywhere_sidecar.service.trust import InvalidCABundle, Trust
 
 
 def test_a_bundle_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:

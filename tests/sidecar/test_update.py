@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rolesanywhere_sidecar.credentialsfile import CredentialsFile, CredentialsFileUnusable
-from rolesanywhere_sidecar.update import Written
+from rolesanywhere_sidecar.commands.credentialsfile import CredentialsFile, CredentialsFileUnusable
+from rolesanywhere_sidecar.commands.update import Written
 from tests.support.clocks import FakeClock
 from tests.support.sessions import SECRET_ACCESS_KEY, ScriptedSource
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import h11
 
-from rolesanywhere_sidecar.connections import Bounds, Connection, Shared
-from rolesanywhere_sidecar.exchange import Ask, Reply
+from rolesanywhere_sidecar.serving.connections import Bounds, Connection, Shared
+from rolesanywhere_sidecar.serving.exchange import Ask, Reply
 
 
 class Wire(asyncio.Transport):

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar.commandline import Invocation, parse
+from rolesanywhere_sidecar.commands.commandline import Invocation, parse
 
 
 def no_file(path: str) -> tuple[bytes, bool]:

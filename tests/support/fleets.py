@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rolesanywhere_operator.domain.turns import Quota, Turns
-from rolesanywhere_sidecar import pacing
-from rolesanywhere_sidecar.broker import Broker
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.failures import Throttled
-from rolesanywhere_sidecar.pacing import Backoff
+from rolesanywhere_sidecar.renewal import pacing
+from rolesanywhere_sidecar.renewal.broker import Broker
+from rolesanywhere_sidecar.renewal.pacing import Backoff
 from tests.fakes.world import Bucket
 from tests.support.clocks import START, FakeClock
 from tests.support.sessions import some_credentials

@@ -13,8 +13,8 @@ from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar.clock import Skew
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, warning
 from rolesanywhere_sidecar.failures import EndpointUnreachable
-from rolesanywhere_sidecar.identities import IdentityFiles
-from rolesanywhere_sidecar.rolesanywhere import RolesAnywhere
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 
 # What a session may be short of what was asked for: it is counted from when it was granted.
 _ROUNDING: Final = timedelta(seconds=30)

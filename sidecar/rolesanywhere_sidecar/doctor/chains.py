@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from cryptography import x509
 
-from rolesanywhere_sidecar.certificates import described, is_self_signed, listed
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, ok, warning
+from rolesanywhere_sidecar.identities.certificates import described, is_self_signed, listed
 
 
 def examine(

@@ -19,8 +19,8 @@ from rolesanywhere_contract.arns import (
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, skipped, warning
-from rolesanywhere_sidecar.proxies import InvalidProxy, proxy_for
-from rolesanywhere_sidecar.sessions import LONGEST_SESSION_NAME
+from rolesanywhere_sidecar.service.proxies import InvalidProxy, proxy_for
+from rolesanywhere_sidecar.service.sessions import LONGEST_SESSION_NAME
 
 # Where Roles Anywhere has FIPS endpoints (AWS General Reference, "Roles Anywhere endpoints").
 FIPS_REGIONS: Final = frozenset(

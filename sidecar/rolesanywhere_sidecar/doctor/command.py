@@ -19,11 +19,11 @@ from typing import Final, Literal, TextIO
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar.commands.terminal import INTERRUPTED, tell
 from rolesanywhere_sidecar.doctor.coherence import Told
 from rolesanywhere_sidecar.doctor.examination import Examination
 from rolesanywhere_sidecar.doctor.findings import Finding, exit_code
 from rolesanywhere_sidecar.doctor.printing import USUAL_WIDTH, Text, document
-from rolesanywhere_sidecar.terminal import INTERRUPTED, tell
 
 # Seconds that a thread which hangs, and which nobody can interrupt, may delay the end.
 LAST_RESORT_SECONDS: Final = 1.0

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from rolesanywhere_sidecar.certificates import described
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, warning
-from rolesanywhere_sidecar.identity import CLOCK_TOLERANCE, EXPIRES_SOON
+from rolesanywhere_sidecar.identities.certificates import described
+from rolesanywhere_sidecar.identities.identity import CLOCK_TOLERANCE, EXPIRES_SOON
 
 THIS_WEEK: Final = timedelta(weeks=1)
 # The same as of `keys.memory`, which signs and so is not pure.

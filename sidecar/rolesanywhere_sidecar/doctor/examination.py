@@ -21,8 +21,8 @@ from rolesanywhere_sidecar.doctor import (
 from rolesanywhere_sidecar.doctor.coherence import Told
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, Verdict, failure, ok, skipped
 from rolesanywhere_sidecar.doctor.network import way_to
-from rolesanywhere_sidecar.proxies import proxy_for
-from rolesanywhere_sidecar.trust import InvalidCABundle, Trust
+from rolesanywhere_sidecar.service.proxies import proxy_for
+from rolesanywhere_sidecar.service.trust import InvalidCABundle, Trust
 
 # The steps' own limits add up to less; this is for what nobody foresaw.
 WHOLE_SECONDS: Final = 28.0

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from rolesanywhere_sidecar.clock import Skew
-from rolesanywhere_sidecar.dialing import Way
 from rolesanywhere_sidecar.doctor import network, reachability
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, Verdict, skipped
 from rolesanywhere_sidecar.doctor.network import Connected, Resolved, Shaken, Timed
+from rolesanywhere_sidecar.service.dialing import Way
 
 STEPS: Final = (Check.DNS, Check.TCP, Check.TLS, Check.CLOCK)
 

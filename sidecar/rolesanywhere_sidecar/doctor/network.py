@@ -20,8 +20,15 @@ from urllib.parse import urlsplit
 import h11
 from cryptography import x509
 
-from rolesanywhere_sidecar.dialing import Streams, Unreached, Way, address_of, dial, explained
-from rolesanywhere_sidecar.proxies import Proxy
+from rolesanywhere_sidecar.service.dialing import (
+    Streams,
+    Unreached,
+    Way,
+    address_of,
+    dial,
+    explained,
+)
+from rolesanywhere_sidecar.service.proxies import Proxy
 
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _READ_BYTES: Final = 4096

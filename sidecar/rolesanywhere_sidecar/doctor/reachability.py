@@ -8,10 +8,10 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from rolesanywhere_sidecar.clock import NOTABLE_SKEW, measured
-from rolesanywhere_sidecar.dialing import Way
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, warning
 from rolesanywhere_sidecar.doctor.network import Connected, Resolved, Shaken, Timed
-from rolesanywhere_sidecar.sessions import TOLERATED_SKEW_SECONDS
+from rolesanywhere_sidecar.service.dialing import Way
+from rolesanywhere_sidecar.service.sessions import TOLERATED_SKEW_SECONDS
 
 _SET_IT: Final = (
     "set it, and keep it set, with chrony or systemd-timesyncd (in a pod: on its node); serve"

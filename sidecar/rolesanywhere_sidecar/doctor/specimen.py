@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import IdentitySettings
-from rolesanywhere_sidecar.certificates import described
 from rolesanywhere_sidecar.doctor import chains, demands, tags
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, skipped
-from rolesanywhere_sidecar.identities import IdentityFiles, UnreadableFile
-from rolesanywhere_sidecar.identity import Identity, KeyMismatch
-from rolesanywhere_sidecar.keys import (
+from rolesanywhere_sidecar.identities.certificates import described
+from rolesanywhere_sidecar.identities.identity import Identity, KeyMismatch
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles, UnreadableFile
+from rolesanywhere_sidecar.identities.keys import (
     InvalidKey,
     PasswordMissing,
     PasswordWrong,

@@ -7,7 +7,7 @@ from cryptography import x509
 
 from rolesanywhere_sidecar.doctor import chains
 from rolesanywhere_sidecar.doctor.findings import Check, Finding
-from rolesanywhere_sidecar.identity import assemble
+from rolesanywhere_sidecar.identities.identity import assemble
 from tests.fakes.pki import Authority
 from tests.support.examined import OK, WARNING
 

@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from rolesanywhere_sidecar.doctor import demands
 from rolesanywhere_sidecar.doctor.findings import Check, Finding
-from rolesanywhere_sidecar.keys import memory
+from rolesanywhere_sidecar.identities.keys import memory
 from tests.fakes import crooked, pki
 from tests.fakes.pki import AUTHORITY, LEAF, Authority, Template
 from tests.support.examined import FAILURE, OK, WARNING, of, troubles

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from rolesanywhere_sidecar.dialing import Way
 from rolesanywhere_sidecar.doctor.findings import Finding
 from rolesanywhere_sidecar.doctor.network import Connected, Resolved, Shaken, Timed
 from rolesanywhere_sidecar.doctor.reachability import clock, dns, tcp, tls
-from rolesanywhere_sidecar.proxies import Proxy
+from rolesanywhere_sidecar.service.dialing import Way
+from rolesanywhere_sidecar.service.proxies import Proxy
 from tests.fakes import pki
 from tests.fakes.pki import Authority
 from tests.support.examined import FAILURE, OK, WARNING

@@ -1,0 +1,94 @@
+"""``credential-process``: one session, printed as AWS SDKs read it from a process.
+
+The format is that of "Sourcing credentials with an external process" (AWS SDKs and Tools
+reference). Without a session file each run makes a session of its own.
+"""
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar.commands import terminal
+from rolesanywhere_sidecar.commands.reuse import session_for_all
+from rolesanywhere_sidecar.credentials import Credentials, SessionSource
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.renewal.sessionfile import SessionFile, leaf_digest
+
+# Before the second and the third attempt, in seconds, before jitter: an SDK waits for us.
+PAUSES: Final = (1.0, 3.0)
+
+
+def main(settings: Settings) -> int:
+    """Print a session; the exit code is 0, 1 when there is none, or 130 when interrupted."""
+    return terminal.run(
+        lambda: f"{document(asyncio.run(_fetch(settings)))}\n".encode(), what="credentials"
+    )
+
+
+def document(credentials: Credentials) -> str:
+    """``credentials`` as one line of JSON, Version 1."""
+    return json.dumps(
+        {
+            "Version": 1,
+            "AccessKeyId": credentials.access_key_id,
+            "SecretAccessKey": credentials.secret_access_key,
+            "SessionToken": credentials.session_token,
+            # Exactly so: several SDKs read neither "+00:00" nor fractions of a second.
+            "Expiration": credentials.expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "AccountId": credentials.account_id,
+        }
+    )
+
+
+async def session_from(
+    source: SessionSource,
+    *,
+    draw: Callable[[], float],
+    pause: Callable[[float], Awaitable[None]],
+) -> Credentials:
+    """A session, asked for again after each failure that time can heal, but no more than thrice.
+
+    ``draw`` gives a number in [0, 1): each pause is at least half its length.
+    """
+    for seconds in PAUSES:
+        try:
+            return await source.create_session()
+        except RolesAnywhereError as problem:
+            if not problem.retryable:
+                raise
+        await pause(seconds * (1 + draw()) / 2)
+    return await source.create_session()
+
+
+async def _fetch(settings: Settings) -> Credentials:
+    file = SessionFile.of(settings)
+    if file is None:
+        return (await _make(settings))[0]
+    # Not checked: a session that is kept outlives its certificate.
+    identity, _ = await IdentityFiles.of(settings).load()
+    return await session_for_all(
+        file, leaf_digest(identity), make=lambda: _make(settings), now=_now
+    )
+
+
+async def _make(settings: Settings) -> tuple[Credentials, bytes]:
+    """A new session, and the digest of the certificate that made it."""
+    # Who takes a session that is kept does not wait for what speaks HTTP.
+    from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
+
+    source = RolesAnywhere(settings, IdentityFiles.of(settings), now=_now, env=os.environ)
+    try:
+        made = await session_from(source, draw=random.random, pause=asyncio.sleep)
+        return made, leaf_digest(source.accepted) if source.accepted else b""
+    finally:
+        await source.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

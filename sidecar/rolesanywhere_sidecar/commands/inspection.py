@@ -1,0 +1,129 @@
+"""``read-certificate-data`` and ``sign-string``: what is in the identity's files, and does it work.
+
+Both print what AWS's credential helper prints, byte for byte. Neither asks AWS, nor needs to know
+what is to be assumed.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from rolesanywhere_contract.settings import IdentitySettings
+from rolesanywhere_sidecar.commands import terminal
+from rolesanywhere_sidecar.identities.certificates import InvalidIdentity, PublicKey
+from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.identities.keys import Digest, FileKey
+from rolesanywhere_sidecar.identities.keys.mldsa import MldsaKey
+from rolesanywhere_sidecar.identities.names import fits
+
+_HASHES: Final = ("SHA256", "SHA384", "SHA512")
+
+# The helper's; it signs nothing else, so that nobody can have a request signed by this command.
+_TEST: Final = b"AWS Roles Anywhere Credential Helper Signing Test"
+_TEST_VERSION: Final = b"1"
+
+_MLDSA: Final[Mapping[type, str]] = {
+    mldsa.MLDSA44PublicKey: "ML-DSA-44",
+    mldsa.MLDSA65PublicKey: "ML-DSA-65",
+    mldsa.MLDSA87PublicKey: "ML-DSA-87",
+}
+
+
+def read_certificate_data(settings: IdentitySettings) -> int:
+    """Print the certificate, or a list of all in a folder; the exit code."""
+    return terminal.run(lambda: _compact(_described(settings)), what="certificate data")
+
+
+def sign_string(settings: IdentitySettings, options: Mapping[str, str]) -> int:
+    """Print the signature of the fixed text; the exit code."""
+
+    def work() -> bytes:
+        key = IdentityFiles.of(settings).open_key()
+        signature = asyncio.run(_signature(key, Digest(options["digest"])))
+        return shown(signature, options["format"])
+
+    return terminal.run(work, what="signature")
+
+
+def document(certificate: x509.Certificate) -> dict[str, object]:
+    """What the helper tells of a certificate; the serial number is in decimal."""
+    kind = _kind(certificate)
+    plain = kind not in _MLDSA.values()
+    return {
+        "keyType": kind,
+        "certificateData": base64.b64encode(certificate.public_bytes(Encoding.DER)).decode(),
+        "serialNumber": str(certificate.serial_number),
+        "supportedAlgorithms": [f"{kind}{name}" for name in _HASHES] if plain else [kind],
+    }
+
+
+def fixed_text(public_key: PublicKey) -> bytes:
+    """What sign-string signs: a constant, and which key it is for; of ML-DSA the constant."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        encoded = public_key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    elif isinstance(public_key, ec.EllipticCurvePublicKey):
+        encoded = public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    else:
+        return _TEST + _TEST_VERSION
+    return _TEST + _TEST_VERSION + hashlib.sha256(b"IAM RA" + encoded).digest()
+
+
+def shown(signature: bytes, form: str) -> bytes:
+    """``signature`` as json (a quoted string), text (hexadecimal) or bin."""
+    match form:
+        case "bin":
+            return signature
+        case "text":
+            return signature.hex().encode()
+        case _:
+            return _compact(signature.hex())
+
+
+async def _signature(key: FileKey, digest: Digest) -> bytes:
+    text = fixed_text(key.public_key)
+    # ML-DSA has no digest to choose: it hashes as its standard says (FIPS 204).
+    return await (key.sign(text) if isinstance(key, MldsaKey) else key.sign(text, digest))
+
+
+def _described(settings: IdentitySettings) -> object:
+    """Of a file the leaf's document, which comes first or is the one selected."""
+    files = IdentityFiles.of(settings)
+    found = list(dict.fromkeys(files.collect().certificates))
+    if files.selector is not None:
+        found = [each for each in found if fits(files.selector, each)]
+    if files.latest:
+        found = sorted(found, key=lambda each: each.not_valid_after_utc)[-1:]
+    if Path(settings.certificate).is_dir():
+        return [document(each) for each in found]
+    if not found:
+        raise InvalidIdentity(
+            f"{settings.certificate} holds no certificate that the cert selector fits",
+            hint="leave out --cert-selector to see what it holds",
+        )
+    return document(found[0])
+
+
+def _kind(certificate: x509.Certificate) -> str:
+    """Empty for a kind that cannot be ours."""
+    try:
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return ""
+    if isinstance(key, rsa.RSAPublicKey):
+        return "RSA"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return "EC"
+    return next((name for kind, name in _MLDSA.items() if isinstance(key, kind)), "")
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

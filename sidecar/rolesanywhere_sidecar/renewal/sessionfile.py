@@ -1,0 +1,148 @@
+"""A session kept in a file, for the next process that asks.
+
+The file serves one binding and one certificate: what was kept for others is not used, and is
+replaced. It is a cache and no more: garbage counts as nothing, and a file that cannot be written
+costs a CreateSession, never an answer. Never decides how much life is enough; never logs.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Self
+
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar import files
+from rolesanywhere_sidecar.credentials import Credentials
+from rolesanywhere_sidecar.identities.identity import Identity
+
+FORMAT_VERSION: Final = 1
+
+# Session tokens are a few KB; more than this is none of ours.
+LARGEST_BYTES: Final = 64 * 1024
+
+# A session from further ahead shows that the clock was set back: its end cannot be judged.
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+
+_TEXTS: Final = ("access_key_id", "secret_access_key", "session_token", "account_id")
+_TIMES: Final = ("issued", "expires")
+
+# What reading a document of any shape may raise; a time at the edge of the calendar overflows.
+_GARBAGE: Final = (
+    ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+
+
+class SessionFileUnusable(RolesAnywhereError):
+    """The session cannot be kept where the settings say; it is good nevertheless."""
+
+    code = "SessionFileUnusable"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFile:
+    """The file at ``path``, as far as it serves ``binding`` (see `binding_of`)."""
+
+    path: Path
+    binding: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self | None:
+        """The session file that ``settings`` name, if they name one."""
+        if settings.session_file is None:
+            return None
+        return cls(Path(settings.session_file), binding_of(settings))
+
+    def read(self, at: datetime, leaf: bytes) -> Credentials | None:
+        """The session kept for our binding and for ``leaf`` (see `leaf_digest`), valid ``at``.
+
+        None for anything else, whatever it is; never raises.
+        """
+        document = _document(files.read_own(self.path, most=LARGEST_BYTES) or b"")
+        if document is None or not self._keys(leaf).items() <= document.items():
+            return None
+        kept: Credentials = document["credentials"]
+        return kept if kept.issued - at <= CLOCK_TOLERANCE and at < kept.expires else None
+
+    def doubt(self) -> str:
+        """Why what lies there is nothing that we wrote; empty if it is, or if nothing is there."""
+        if not self.path.is_symlink() and not self.path.exists():
+            return ""
+        content = files.read_own(self.path, most=LARGEST_BYTES)
+        if content is None:
+            return f"the session file {self.path} is not a file of our own, which none other writes"
+        return "" if _document(content) else f"the session file {self.path} holds no session"
+
+    def write(self, credentials: Credentials, leaf: bytes) -> None:
+        """Keep ``credentials``, made with the certificate ``leaf``, readable by our user alone.
+
+        Raises `SessionFileUnusable`.
+        """
+        kept = {
+            **asdict(credentials),
+            **{name: getattr(credentials, name).isoformat() for name in _TIMES},
+        }
+        document = json.dumps({**self._keys(leaf), "credentials": kept})
+        try:
+            files.write_private(self.path, document.encode())
+        except (OSError, ValueError) as wrong:  # a null in the name is a ValueError
+            reason = getattr(wrong, "strerror", None) or "its name has a null character"
+            raise SessionFileUnusable(
+                f"the session file {self.path} cannot be written: {reason}",
+                hint="name a file in a writable folder with --session-file, or leave it out",
+            ) from None
+
+    def _keys(self, leaf: bytes) -> dict[str, Any]:
+        return {"version": FORMAT_VERSION, "binding": self.binding, "leaf": leaf.hex()}
+
+
+def binding_of(settings: Settings) -> str:
+    """A digest of whom a session is for, where it is from, its length and its name."""
+    parts = (
+        settings.trust_anchor_arn,
+        settings.profile_arn,
+        settings.role_arn,
+        settings.signing_region,
+        settings.service_url,
+        settings.duration_seconds,
+        settings.role_session_name or "",
+    )
+    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+
+
+def leaf_digest(identity: Identity) -> bytes:
+    """SHA-256 of the leaf certificate, which made the session."""
+    return identity.leaf.fingerprint(SHA256())
+
+
+def _document(content: bytes) -> dict[str, Any] | None:
+    """What we wrote, with its credentials as such; None for what we did not write."""
+    try:
+        document = json.loads(content)
+        return {**document, "credentials": _credentials(document["credentials"])}
+    except _GARBAGE:
+        return None
+
+
+def _credentials(kept: dict[str, str]) -> Credentials:
+    """Raises one of ``_GARBAGE`` for what is none."""
+    if kept.keys() != {field.name for field in fields(Credentials)}:
+        raise ValueError
+    if not all(isinstance(kept[name], str) and kept[name] for name in _TEXTS):
+        raise TypeError
+    texts = {name: kept[name] for name in _TEXTS}
+    times = {name: datetime.fromisoformat(kept[name]) for name in _TIMES}
+    if any(moment.tzinfo is None for moment in times.values()):
+        raise ValueError
+    return Credentials(
+        access_key_id=texts["access_key_id"],
+        secret_access_key=texts["secret_access_key"],
+        session_token=texts["session_token"],
+        account_id=texts["account_id"],
+        issued=times["issued"].astimezone(UTC),
+        expires=times["expires"].astimezone(UTC),
+    )

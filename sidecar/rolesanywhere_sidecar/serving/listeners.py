@@ -1,0 +1,130 @@
+"""An open port: bound, listened on, and closed without losing anybody's answer.
+
+Never decides what is answered; what one connection may do is `connections`' business.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar.serving.connections import Bounds, Connection, Shared
+from rolesanywhere_sidecar.serving.exchange import Answer
+
+# Seconds that answers under way get when the listener closes.
+DRAIN_SECONDS: Final = 3.0
+# Of these, what idle clients get to send one more request, which is answered with "close".
+PARTING_SECONDS: Final = 0.3
+
+_BACKLOG: Final = 512
+_SETTLING_SECONDS: Final = 0.02
+
+
+class PortUnavailable(RolesAnywhereError):
+    """A port cannot be listened on."""
+
+    code = "PortUnavailable"
+
+
+class Listener:
+    """An open port that answers with ``answer``."""
+
+    def __init__(self, shared: Shared, server: asyncio.Server, at: socket.socket) -> None:
+        self._shared = shared
+        self._server = server
+        self._at = at
+
+    @classmethod
+    async def open(
+        cls, answer: Answer, at: socket.socket, *, bounds: Bounds | None = None
+    ) -> "Listener":
+        """Listen on ``at``, which is bound."""
+        shared = Shared(answer, bounds or Bounds())
+        # Inherited by its connections; asyncio sets it only where a socket names its protocol.
+        at.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        server = await shared.loop.create_server(
+            lambda: Connection(shared), sock=at, backlog=_BACKLOG
+        )
+        return cls(shared, server, at)
+
+    async def close(self) -> None:
+        """Take no more connections, and finish those that there are, within seconds.
+
+        Whoever has connected and sent a request before gets its answer, also if we have not seen
+        either yet; who is idle may ask once more, and is then hung up on.
+        """
+        self._shared.closing = True
+        last_minute = self._accept_what_waits()
+        self._server.close()
+        for connection in last_minute:
+            with suppress(OSError):
+                await self._shared.loop.connect_accepted_socket(
+                    lambda: Connection(self._shared), connection
+                )
+        await self._until_empty(PARTING_SECONDS)
+        for connected in self._shared.crowd.members():
+            connected.hang_up()
+        await self._until_empty(DRAIN_SECONDS - PARTING_SECONDS)
+        for connected in self._shared.crowd.members():
+            connected.abort()
+
+    def _accept_what_waits(self) -> list[socket.socket]:
+        """Clients that the kernel has taken on, and would reset when we close."""
+        found: list[socket.socket] = []
+        with suppress(OSError):  # BlockingIOError, once there are no more
+            while len(found) <= _BACKLOG:
+                connection, _ = self._at.accept()
+                connection.setblocking(False)
+                found.append(connection)
+        return found
+
+    async def _until_empty(self, seconds: float) -> None:
+        """Until everybody has gone, or ``seconds`` have."""
+        # Those that were accepted a moment ago are not yet among the crowd.
+        await asyncio.sleep(_SETTLING_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._shared.crowd:
+                    self._shared.somebody_left.clear()
+                    await self._shared.somebody_left.wait()
+
+
+def loopback(port: int, *, hop_limit: int | None = None) -> socket.socket:
+    """A socket that only this pod can reach. Raises `PortUnavailable`.
+
+    ``hop_limit`` is the time to live of what its connections send, which inherit it.
+    """
+    with _explained(f"127.0.0.1 port {port}"):
+        bound = socket.create_server(("127.0.0.1", port))
+    if hop_limit is not None:
+        bound.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hop_limit)
+    return bound
+
+
+def every_address(port: int) -> socket.socket:
+    """A socket on all of the pod's addresses, of either family. Raises `PortUnavailable`."""
+    with _explained(f"port {port}"):
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as wrong:
+            if wrong.errno == errno.EADDRINUSE:
+                raise
+        # A kernel without IPv6, or with it switched off.
+        return socket.create_server(("0.0.0.0", port))  # noqa: S104 - the kubelet calls the pod's address
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as wrong:
+        # The text without the address, which asyncio and socket add to some of them.
+        reason = os.strerror(wrong.errno) if wrong.errno else type(wrong).__name__
+        raise PortUnavailable(
+            f"cannot listen on {where}: {reason}",
+            hint="free the port, or choose another with --port or --probe-port",
+        ) from None

@@ -12,6 +12,7 @@ from aiohttp import web
 from kubernetes.aio.config import incluster_config
 
 from rolesanywhere_operator.controller.login import log_in
+from rolesanywhere_operator.kube.calls import Call
 from tests.cluster.kubeconfigs import write_kubeconfig
 from tests.cluster.pki import write_keys
 
@@ -139,3 +140,12 @@ async def test_a_broken_kubeconfig_is_named_and_its_token_is_not(
     with pytest.raises(kopf.PermanentError, match=str(path)) as caught:
         await log_in(path, ignored)
     assert "mine-alone" not in str(caught.value)
+
+
+async def test_every_call_of_kopfs_is_told_of(pod: Path, echo: str) -> None:
+    calls: list[Call] = []
+    kopfs = await log_in(None, ignored, observe=calls.append)
+    async with kopfs.aiohttp_session as session:
+        await token_sent(session, echo)
+    [call] = calls
+    assert (call.verb, call.resource, call.status) == ("get", "discovery", 200)

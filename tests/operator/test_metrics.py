@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from rolesanywhere_contract.exposition import Family, exposition
+from rolesanywhere_operator.controller.metrics import Account
 from rolesanywhere_operator.domain.bindings import Entry
 from rolesanywhere_operator.domain.turns import Quota
 from rolesanywhere_operator.kube.calls import Call
@@ -23,7 +24,7 @@ from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.desk import Desk
 from rolesanywhere_operator.webhook.tally import Tally
 from rolesanywhere_operator.webhook.tls import ServingCertificate
-from tests.operator.builders import IMAGE, a_binding, a_pod, a_review
+from tests.operator.builders import IMAGE, a_binding, a_pod, a_raw_binding, a_review
 from tests.operator.certificates import a_pair
 from tests.operator.test_webhook import JSON, ScriptedCatalog
 from tests.support.logs import written
@@ -222,3 +223,35 @@ async def test_a_scraper_is_told_the_format() -> None:
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert list(text_string_to_metric_families(await answer.text()))
+
+
+def a_judged_binding(ready: str, reason: str) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": ready, "reason": reason}
+    return {**a_raw_binding(), "status": {"conditions": [condition]}}
+
+
+def test_bindings_are_counted_by_how_they_stand() -> None:
+    account = Account(ApiCalls("controller"))
+    held = [
+        a_judged_binding("True", "Accepted"),
+        a_judged_binding("True", "Accepted"),
+        a_judged_binding("False", "InvalidBinding"),
+        a_raw_binding(),
+    ]
+    found = read(account.families(held))
+    assert value(found, "bindings", ready="True", reason="Accepted") == 2
+    assert value(found, "bindings", ready="False", reason="InvalidBinding") == 1
+    assert value(found, "bindings", ready="Unknown", reason="") == 1
+
+
+def test_a_leader_says_so_and_what_came_of_its_looks() -> None:
+    account = Account(ApiCalls("controller"))
+    assert value(read(account.families(())), "leader") == 0
+    account.leads = True
+    account.looked()
+    account.looked()
+    account.looked("KubernetesForbidden")
+    found = read(account.families(()))
+    assert value(found, "leader") == 1
+    assert value(found, "reconciles_total", outcome="success", code="") == 2
+    assert value(found, "reconciles_total", outcome="failure", code="KubernetesForbidden") == 1

@@ -1,0 +1,49 @@
+"""What the controller shows a scraper: whether it leads, its looks at bindings, how those stand.
+
+A standby shows no bindings, because it holds none. Asks each part when it is read.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rolesanywhere_contract.exposition import Family, by_labels, gauge
+from rolesanywhere_operator.controller.reconcile import READY
+from rolesanywhere_operator.domain.conditions import find
+from rolesanywhere_operator.domain.untyped import mapping
+from rolesanywhere_operator.metrics import ApiCalls
+
+
+class Account:
+    """Counts what it is told; ``leads`` is for the one who knows to set."""
+
+    def __init__(self, calls: ApiCalls) -> None:
+        self.calls = calls
+        self.leads = False
+        self._reconciles: Counter[tuple[str, ...]] = Counter()
+
+    def looked(self, code: str = "") -> None:
+        """A look at a binding has ended, with a failure's ``code`` or, without, well."""
+        self._reconciles["failure" if code else "success", code] += 1
+
+    def families(self, bindings: Iterable[Mapping[str, Any]]) -> Iterator[Family]:
+        """Everything as it is now; ``bindings`` as the API server holds them."""
+        yield gauge("rolesanywhere_operator_leader", "1 while this process leads.", self.leads)
+        yield Family(
+            "rolesanywhere_operator_reconciles_total",
+            "counter",
+            "Looks at a binding, by outcome (success, failure), and by code where they failed.",
+            by_labels(("outcome", "code"), self._reconciles),
+        )
+        yield Family(
+            "rolesanywhere_operator_bindings",
+            "gauge",
+            "Bindings, by the status and the reason of their condition Ready.",
+            by_labels(("ready", "reason"), Counter(map(_standing, bindings))),
+        )
+        yield from self.calls.families()
+
+
+def _standing(binding: Mapping[str, Any]) -> tuple[str, ...]:
+    held = find(mapping(binding.get("status")).get("conditions") or [], READY)
+    return ("Unknown", "") if held is None else (str(held["status"]), str(held["reason"]))

@@ -1,8 +1,9 @@
-"""The chart as Helm renders it, for the tests of every tier. Never installs anything."""
+"""Helm for the tests of every tier: the chart as it renders, and a client for one cluster."""
 
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,29 +21,46 @@ class HelmFailed(Exception):
     """Helm refused; the text is what it said."""
 
 
+@dataclass(frozen=True, slots=True)
+class Helm:
+    """A runner. ``home`` takes its caches; without ``kubeconfig`` it reaches no cluster."""
+
+    binary: Path
+    home: Path
+    kubeconfig: Path = Path("/dev/null")
+
+    def __call__(self, *arguments: str | Path, values: Mapping[str, Any] | None = None) -> str:
+        """What Helm prints. ``values`` are given as a file. Raises `HelmFailed`."""
+        given = [] if values is None else ["--values=-"]
+        done = subprocess.run(
+            [self.binary, *arguments, *given],
+            input=json.dumps(values or {}),
+            env={"HOME": str(self.home), "KUBECONFIG": str(self.kubeconfig)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if done.returncode != 0:
+            raise HelmFailed(done.stdout + done.stderr)
+        return done.stdout
+
+
 def render(
     helm: Path,
     *,
     namespace: str,
     values: Mapping[str, Any] | None = None,
     only: Sequence[str] = (),
+    chart: Path = CHART,
 ) -> list[Manifest]:
     """The objects of the chart, or of the templates ``only``. Raises `HelmFailed`."""
-    command: list[str | Path] = [
-        helm, "template", RELEASE, CHART, f"--namespace={namespace}", "--values=-",
-        *(f"--show-only=templates/{template}" for template in only),
-    ]  # fmt: skip
-    done = subprocess.run(
-        command,
-        input=json.dumps(values or {}),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+    templates = (f"--show-only=templates/{template}" for template in only)
+    run = Helm(helm, home=Path("/nonexistent"))
+    text = run(
+        "template", RELEASE, chart, f"--namespace={namespace}", *templates, values=values or {}
     )
-    if done.returncode != 0:
-        raise HelmFailed(done.stderr)
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 
 
 def as_yaml(manifests: Sequence[Manifest]) -> str:

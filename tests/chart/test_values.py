@@ -1,0 +1,349 @@
+"""The values of the chart: what each combination renders, what is refused, and what is told."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.chart import table
+from tests.chart.helm import CHART, FULLNAME, RELEASE, Helm, HelmFailed, Manifest, render
+from tests.cluster.binaries import find_or_build_helm
+from tests.support.tools import build_or_skip
+
+OLDER: Final = Path(__file__).parent / "older"
+CA: Final = "-----BEGIN CERTIFICATE-----\nbm90IHJlYWxseQ==\n-----END CERTIFICATE-----\n"
+
+EVERY_MONITOR: Final[dict[str, Any]] = {
+    name: {"enabled": True, "labels": {"release": "prometheus"}, "annotations": {"a": "b"}}
+    for name in ("serviceMonitor", "podMonitor", "prometheusRule", "dashboard")
+}
+
+SCHEDULING: Final[dict[str, Any]] = {
+    "nodeSelector": {"role": "infra"},
+    "tolerations": [{"key": "infra", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}},
+    "topologySpreadConstraints": [{"maxSkew": 2, "topologyKey": "zone"}],
+    "priorityClassName": "important",
+    "annotations": {"reloader": "yes"},
+    "podAnnotations": {"scrape": "yes"},
+    "podLabels": {"team": "platform", "app.kubernetes.io/name": "not mine"},
+    "serviceAccount": {"annotations": {"note": "x"}, "labels": {"team": "platform"}},
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example"}],
+    "extraVolumes": [{"name": "more", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "strategy": {"type": "Recreate"},
+    "livenessProbe": {"timeoutSeconds": 7},
+    "podDisruptionBudget": {"enabled": True, "minAvailable": "50%"},
+    "resources": {"requests": {"cpu": 1}, "limits": None},
+}
+
+# One for each thing that somebody may want otherwise, and all of them together.
+MATRIX: Final[dict[str, dict[str, Any]]] = {
+    "as it comes": {},
+    "one of each": {"webhook": {"replicas": 1}, "controller": {"replicas": 1}},
+    "another name": {"nameOverride": "ira", "commonLabels": {"team": "platform"}},
+    "a whole name": {"fullnameOverride": "credentials"},
+    "no schema": {"crds": {"install": False}},
+    "a mirror": {"images": {"registry": "mirror.example:5000/aws", "pullSecrets": ["mirror"]}},
+    "digests": {"images": {"digests": {"operator": f"sha256:{'a' * 64}"}}},
+    "from a parent chart": {"global": {"imageRegistry": "r.example", "imagePullSecrets": ["r"]}},
+    "a certificate of one's own": {"webhook": {"certificate": {"secretName": "s", "caBundle": CA}}},
+    "another trust domain": {"trustDomain": "prod.example"},
+    "the webhook elsewhere": {"webhook": SCHEDULING},
+    "the controller elsewhere": {"controller": SCHEDULING},
+    "the node's network": {"webhook": {"hostNetwork": True, "port": 10443, "probePort": 10081}},
+    "somebody else's accounts": {
+        "rbac": {"create": False},
+        "webhook": {"serviceAccount": {"create": False, "name": "theirs"}},
+        "controller": {"serviceAccount": {"create": False, "name": "theirs-too"}},
+    },
+    "selectors": {
+        "webhook": {
+            "namespaceSelector": {"matchLabels": {"team": "a"}},
+            "objectSelector": {"matchExpressions": [{"key": "x", "operator": "Exists"}]},
+            "failurePolicy": "Ignore",
+            "configurationAnnotations": {"note": "x"},
+        }
+    },
+    "a policy of the network": {
+        "networkPolicy": {
+            "enabled": True,
+            "webhookFrom": [{"ipBlock": {"cidr": "192.0.2.0/28"}}],
+            "metricsFrom": [{"namespaceSelector": {}}],
+            "apiServerTo": [{"ipBlock": {"cidr": "192.0.2.0/28"}}],
+            "apiServerPorts": [6443],
+            "dnsTo": [{"namespaceSelector": {}}],
+            "extraIngress": [{"ports": [{"port": 1}]}],
+            "extraEgress": [{"ports": [{"port": 2}]}],
+        }
+    },
+    "monitored": {"monitoring": EVERY_MONITOR},
+    "no policy on bindings": {"bindings": {"requireAssume": False}},
+}
+
+
+@pytest.fixture(scope="module")
+def helm() -> Path:
+    return build_or_skip(find_or_build_helm)
+
+
+def everything() -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for values in MATRIX.values():
+        for name, given in values.items():
+            merged[name] = merged.get(name, {}) | given if isinstance(given, dict) else given
+    return merged
+
+
+@pytest.mark.parametrize("values", [*MATRIX.values(), everything()], ids=[*MATRIX, "everything"])
+def test_helm_finds_nothing_to_complain_of(
+    helm: Path, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    said = Helm(helm, home=tmp_path)("lint", "--strict", CHART, values=values)
+    assert "0 chart(s) failed" in said
+    # Only that the chart has no picture.
+    assert [line for line in said.splitlines() if line.startswith("[") and "icon" not in line] == []
+
+
+@pytest.mark.parametrize("values", [*MATRIX.values(), everything()], ids=[*MATRIX, "everything"])
+def test_what_is_rendered_is_the_same_every_time(helm: Path, values: dict[str, Any]) -> None:
+    """Nothing by chance, by time or by looking into the cluster: a GitOps tool sees no drift."""
+    command = ("template", RELEASE, CHART, "--namespace=aws-system")
+    once, again = (Helm(helm, home=Path("/nonexistent"))(*command, values=values) for _ in "12")
+    assert once == again
+
+
+@pytest.mark.parametrize("values", [*MATRIX.values(), everything()], ids=[*MATRIX, "everything"])
+def test_every_object_is_known_by_the_labels_of_its_kind(
+    helm: Path, values: dict[str, Any]
+) -> None:
+    for manifest in render(helm, namespace="aws-system", values=values):
+        metadata = manifest["metadata"]
+        told = {
+            name.removeprefix("app.kubernetes.io/"): value
+            for name, value in metadata["labels"].items()
+            if name.startswith("app.kubernetes.io/")
+        }
+        who = f"{manifest['kind']} {metadata['name']}"
+        assert told.pop("component"), who
+        assert told == {
+            "name": "rolesanywhere",
+            "instance": RELEASE,
+            "version": "0.1.0",
+            "part-of": "rolesanywhere",
+            "managed-by": "Helm",
+        }, who
+        assert values.get("commonLabels", {}).items() <= metadata["labels"].items(), who
+
+
+@pytest.mark.parametrize("values", [*MATRIX.values(), everything()], ids=[*MATRIX, "everything"])
+def test_no_two_objects_have_one_name(helm: Path, values: dict[str, Any]) -> None:
+    objects = [
+        (m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"])
+        for m in render(helm, namespace="aws-system", values=values)
+    ]
+    assert len(objects) == len(set(objects))
+
+
+@pytest.mark.parametrize("older", sorted(OLDER.iterdir()), ids=lambda path: path.stem)
+def test_the_values_of_an_older_release_still_mean_the_same(
+    helm: Path, older: Path, tmp_path: Path
+) -> None:
+    """``helm upgrade --reuse-values`` brings them instead of the chart's own."""
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    shutil.copy(older, chart / "values.yaml")
+    said = {"controller": {"leaseDurationSeconds": 10}}  # a default that has changed since
+    assert render(helm, namespace="aws-system", values=said, chart=chart) == [
+        without_priority(m) for m in render(helm, namespace="aws-system")
+    ]
+
+
+def without_priority(manifest: Manifest) -> Manifest:
+    """An upgrade does not give running pods another priority by itself."""
+    spec = manifest.get("spec", {}).get("template", {}).get("spec", {})
+    spec.pop("priorityClassName", None)
+    return manifest
+
+
+def pod_of(manifests: list[Manifest], component: str) -> Any:
+    [deployment] = [
+        m for m in manifests
+        if m["kind"] == "Deployment" and m["metadata"]["name"].endswith(component)
+    ]  # fmt: skip
+    return deployment["spec"]["template"]
+
+
+@pytest.mark.parametrize("component", ["webhook", "controller"])
+def test_where_and_how_the_pods_run_is_the_users_to_say(helm: Path, component: str) -> None:
+    pod = pod_of(
+        render(helm, namespace="aws-system", values={component: SCHEDULING}), f"-{component}"
+    )
+    spec = pod["spec"]
+    [container] = spec["containers"]
+    for name in ("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints"):
+        assert spec[name] == SCHEDULING[name]
+    assert spec["priorityClassName"] == "important"
+    assert pod["metadata"]["annotations"] == {"scrape": "yes"}
+    assert pod["metadata"]["labels"]["team"] == "platform"
+    assert pod["metadata"]["labels"]["app.kubernetes.io/name"] == "rolesanywhere"
+    assert SCHEDULING["extraEnv"][0] in container["env"]
+    assert SCHEDULING["extraVolumes"][0] in spec["volumes"]
+    assert SCHEDULING["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert container["livenessProbe"] == {
+        "httpGet": {"path": "/livez", "port": "probes"},
+        "periodSeconds": 10,
+        "timeoutSeconds": 7,
+    }
+    assert container["resources"]["requests"]["cpu"] == 1
+    assert "limits" not in container["resources"]
+
+
+def test_openshift_may_choose_the_user_itself(helm: Path) -> None:
+    nobody = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
+    manifests = render(helm, namespace="aws-system", values={"podSecurityContext": nobody})
+    assert pod_of(manifests, "-webhook")["spec"]["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("images", "operator"),
+    [
+        ({}, "rolesanywhere-operator:0.1.0"),
+        ({"tag": "1"}, "rolesanywhere-operator:1"),
+        ({"registry": "r.example:5000/aws/"}, "r.example:5000/aws/rolesanywhere-operator:0.1.0"),
+        (
+            {"tag": "1", "digests": {"operator": f"sha256:{'0' * 64}"}},
+            f"rolesanywhere-operator@sha256:{'0' * 64}",
+        ),
+    ],
+)
+def test_an_image_is_named_as_the_registry_knows_it(
+    helm: Path, images: dict[str, Any], operator: str
+) -> None:
+    manifests = render(helm, namespace="aws-system", values={"images": images})
+    for component in ("-webhook", "-controller"):
+        assert pod_of(manifests, component)["spec"]["containers"][0]["image"] == operator
+
+
+def test_a_parent_charts_registry_and_pull_secrets_win(helm: Path) -> None:
+    manifests = render(
+        helm,
+        namespace="aws-system",
+        values={"images": {"registry": "mine", "pullSecrets": ["mine"]}}
+        | MATRIX["from a parent chart"],
+    )
+    spec = pod_of(manifests, "-webhook")["spec"]
+    assert spec["containers"][0]["image"] == "r.example/rolesanywhere-operator:0.1.0"
+    assert spec["imagePullSecrets"] == [{"name": "r"}, {"name": "mine"}]
+
+
+def test_the_schema_of_bindings_outlives_the_release(helm: Path) -> None:
+    [crd] = render(helm, namespace="aws-system", only=["crds.yaml"])
+    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    theirs = {"crds": {"annotations": {"helm.sh/resource-policy": "delete", "note": "x"}}}
+    [crd] = render(helm, namespace="aws-system", only=["crds.yaml"], values=theirs)
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep", "note": "x"}
+
+
+def test_the_network_lets_through_what_the_programs_need_and_no_more(helm: Path) -> None:
+    policies = {
+        m["metadata"]["name"]: m
+        for m in render(helm, namespace="aws-system", values={"networkPolicy": {"enabled": True}})
+        if m["kind"] == "NetworkPolicy"
+    }
+    webhook, controller = (policies[f"{FULLNAME}-{c}"]["spec"] for c in ("webhook", "controller"))
+    assert [rule["ports"] for rule in webhook["ingress"]] == [
+        [{"port": "https", "protocol": "TCP"}], [{"port": "probes", "protocol": "TCP"}],
+    ]  # fmt: skip
+    assert [rule["ports"] for rule in controller["ingress"]] == [
+        [{"port": "probes", "protocol": "TCP"}]
+    ]
+    for spec in (webhook, controller):
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+        assert [[port["port"] for port in rule["ports"]] for rule in spec["egress"]] == [
+            [443, 6443], [53, 53],
+        ]  # fmt: skip
+
+
+def test_without_being_asked_for_nothing_needs_prometheus(helm: Path) -> None:
+    kinds = {m["apiVersion"] for m in render(helm, namespace="aws-system")}
+    assert not any("monitoring" in kind for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"webhok": {}}, "at '': additional properties 'webhok' not allowed"),
+        (
+            {"webhook": {"replica": 2}},
+            "at '/webhook': additional properties 'replica' not allowed",
+        ),
+        ({"webhook": {"replicas": 0}}, "at '/webhook/replicas': minimum: got 0, want 1"),
+        ({"webhook": {"replicas": "2"}}, "at '/webhook/replicas': got string, want integer"),
+        ({"webhook": {"timeoutSeconds": 31}}, "at '/webhook/timeoutSeconds': maximum: got 31"),
+        ({"webhook": {"failurePolicy": "fail"}}, "must be one of 'Fail', 'Ignore'"),
+        ({"webhook": {"nodeSelector": {"a": 1}}}, "at '/webhook/nodeSelector/a': got number"),
+        ({"webhook": {"podAnnotations": {"a": True}}}, "at '/webhook/podAnnotations/a'"),
+        ({"webhook": {"extraEnv": {"A": "b"}}}, "at '/webhook/extraEnv': got object, want array"),
+        ({"webhook": {"extraEnv": [{"value": "b"}]}}, "missing property 'name'"),
+        ({"webhook": {"readinessProbe": {"httpGet": {}}}}, "'httpGet' not allowed"),
+        ({"webhook": {"port": 0}}, "at '/webhook/port': minimum"),
+        ({"webhook": {"podDisruptionBudget": {"minAvailable": "some"}}}, "minAvailable"),
+        ({"controller": {"leaseDurationSeconds": 1}}, "minimum: got 1, want 3"),
+        ({"logLevel": "loud"}, "must be one of 'debug', 'info', 'warning', 'error'"),
+        ({"bindings": {"requireAssume": "no"}}, "at '/bindings/requireAssume': got string"),
+        ({"images": {"pullSecrets": [{"name": "x"}]}}, "at '/images/pullSecrets/0': got object"),
+        ({"images": {"digests": {"operator": "abc"}}}, "at '/images/digests/operator'"),
+        ({"images": {"registry": "https://r.example"}}, "at '/images/registry'"),
+        ({"images": {"operator": ""}}, "at '/images/operator'"),
+        ({"networkPolicy": {"apiServerPorts": []}}, "at '/networkPolicy/apiServerPorts'"),
+        ({"monitoring": {"serviceMonitor": {"interval": 30}}}, "got number, want string"),
+        ({"monitoring": {"prometheusrule": {}}}, "'prometheusrule' not allowed"),
+        ({"fullnameOverride": "Not A Name"}, "at '/fullnameOverride'"),
+        ({"trustDomain": "spiffe://x"}, "at '/trustDomain'"),
+    ],
+    ids=lambda given: json.dumps(given)[:60] if isinstance(given, dict) else "",
+)
+def test_a_mistaken_value_is_told_with_its_place(
+    helm: Path, values: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(HelmFailed, match=re.escape(sentence)):
+        render(helm, namespace="aws-system", values=values)
+
+
+def schemas(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, below in schema.get("properties", {}).items():
+        yield f"{path}/{name}", below
+        yield from schemas(below, f"{path}/{name}")
+
+
+def test_every_value_has_a_title_and_is_in_the_chart() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    free = ("resources", "global")  # what is in them is Kubernetes' or a parent chart's to say
+    for path, known in schemas(schema):
+        if any(f"/{name}" in path for name in free):
+            continue
+        assert known.get("title"), path
+        here: Any = values
+        for step in path.strip("/").split("/"):
+            assert step in here, f"{path} is in the schema, and not in values.yaml"
+            here = here[step]
+        if known.get("type") == "object":
+            closed = known.get("additionalProperties") is False
+            assert closed or "properties" not in known, f"{path} takes anything"
+
+
+def test_the_documentation_lists_every_value() -> None:
+    """``python -m tests.chart.table`` writes the table."""
+    page = table.PAGE.read_text()
+    written = page.partition(table.BEGIN)[2].partition(table.END)[0]
+    assert written == table.table()

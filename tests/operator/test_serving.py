@@ -1,0 +1,391 @@
+"""The webhook's certificate as the controller keeps it: real certificates, virtual time.
+
+The last test tries to have an API server meet a certificate that it does not trust, by any order
+of crashes, late writes, deletions and slow volumes.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Coroutine
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import verification
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from rolesanywhere_operator.controller import minting
+from rolesanywhere_operator.controller.serving import CertificateKeeper, Place
+from rolesanywhere_operator.domain.authorities import (
+    AUTHORITY_LIFE,
+    AUTHORITY_MARGIN,
+    LEAF_LIFE,
+    LEAF_MARGIN,
+    SETTLING,
+)
+from rolesanywhere_operator.kube.errors import Conflict, Unavailable
+from tests.operator.certificates import a_pair
+from tests.operator.keeping import Fate, ScriptedObjects
+
+T = TypeVar("T")
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOST = "aws-rolesanywhere-webhook.aws-system.svc"
+PLACE = Place(
+    namespace="aws-system",
+    secret="webhook-tls",
+    configuration="aws-system-webhook",
+    hosts=frozenset({HOST, "127.0.0.1"}),
+)
+
+
+def finished(work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` returns; it waits for nothing here."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return cast("T", done.value)
+    raise AssertionError("it waits")
+
+
+class Cluster:
+    """What the keeper sees and does, and a clock that only goes when it is told to."""
+
+    def __init__(self, *, webhooks: int = 1) -> None:
+        self.objects = ScriptedObjects(
+            PLACE.configuration_path, secret=PLACE.secret_path, webhooks=webhooks
+        )
+        self.seconds = 0.0
+        self.new_leader()
+
+    @property
+    def now(self) -> datetime:
+        return NOON + timedelta(seconds=self.seconds)
+
+    def new_leader(self) -> None:
+        """As after a crash: nothing is remembered."""
+        self.keeper = CertificateKeeper(
+            self.objects, PLACE, now=lambda: self.now, clock=lambda: self.seconds
+        )
+
+    def look(self) -> bool:
+        return finished(self.keeper.look())
+
+    def settle(self) -> None:
+        """Look until nothing is left to be done."""
+        for _ in range(3):
+            while self.look():
+                pass
+            self.seconds += SETTLING.total_seconds()
+
+    def text(self, name: str) -> str:
+        """One of the Secret's texts."""
+        data = self.objects.held.get(PLACE.secret_path, {}).get("data", {})
+        return base64.b64decode(data.get(name, "")).decode()
+
+    @property
+    def bundle(self) -> str:
+        [text] = {
+            base64.b64decode(one["clientConfig"].get("caBundle", "")).decode()
+            for one in self.objects.held[PLACE.configuration_path]["webhooks"]
+        }
+        return text
+
+
+@cache
+def trusted_until(leaf: str, bundle: str, host: str) -> datetime | None:
+    """Until when a client that trusts ``bundle`` would talk to ``host`` with ``leaf``."""
+    if not leaf or not bundle:
+        return None
+    shown = x509.load_pem_x509_certificate(leaf.encode())
+    store = verification.Store(x509.load_pem_x509_certificates(bundle.encode()))
+    last = shown.not_valid_after_utc - timedelta(seconds=1)
+    try:
+        verifier = verification.PolicyBuilder().store(store).time(last)
+        verifier.build_server_verifier(x509.DNSName(host)).verify(shown, [])
+    except verification.VerificationError:
+        return None
+    return shown.not_valid_after_utc
+
+
+def verifies(leaf: str, bundle: str, *, at: datetime, host: str = HOST) -> bool:
+    """Whether it would do so at ``at``."""
+    until = trusted_until(leaf, bundle, host)
+    return until is not None and at < until
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+def served(cluster: Cluster) -> Cluster:
+    """A cluster where all is well."""
+    cluster.settle()
+    return cluster
+
+
+def test_from_nothing_to_a_certificate_that_is_trusted(cluster: Cluster) -> None:
+    while cluster.look():
+        pass
+    assert verifies(cluster.text("tls.crt"), cluster.bundle, at=cluster.now)
+    assert cluster.objects.writes == [
+        PLACE.secret_path, PLACE.configuration_path, PLACE.secret_path,
+    ]  # fmt: skip
+
+
+def test_the_certificate_is_for_its_hosts_and_for_no_other(served: Cluster) -> None:
+    leaf = x509.load_pem_x509_certificate(served.text("tls.crt").encode())
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {str(name.value) for name in names} == PLACE.hosts
+    assert not verifies(served.text("tls.crt"), served.bundle, at=served.now, host="other.svc")
+
+
+def test_keys_are_p256_and_no_two_are_alike(served: Cluster) -> None:
+    keys = [minting._private_key(served.text(name)) for name in ("ca.key", "tls.key")]
+    assert all(key is not None and isinstance(key.curve, ec.SECP256R1) for key in keys)
+    assert served.text("ca.key") != served.text("tls.key")
+
+
+def test_an_authority_signs_leaves_and_no_authorities(served: Cluster) -> None:
+    [authority] = x509.load_pem_x509_certificates(served.bundle.encode())
+    limits = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
+    assert (limits.ca, limits.path_length) == (True, 0)
+    leaf = x509.load_pem_x509_certificate(served.text("tls.crt").encode())
+    assert leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
+
+
+def test_where_all_is_well_nothing_is_written(served: Cluster) -> None:
+    before = len(served.objects.writes)
+    for _ in range(5):
+        served.seconds += 3600
+        assert not served.look()
+    served.new_leader()
+    assert not served.look()
+    assert len(served.objects.writes) == before
+
+
+def test_a_leaf_is_renewed_and_its_authority_stays(served: Cluster) -> None:
+    leaf, bundle = served.text("tls.crt"), served.bundle
+    served.seconds += (LEAF_LIFE - LEAF_MARGIN).total_seconds()
+    served.settle()
+    assert served.text("tls.crt") != leaf
+    assert served.bundle == bundle
+
+
+def test_an_authority_is_renewed_and_the_old_one_trusted_until_its_end(served: Cluster) -> None:
+    old = served.bundle
+    for _ in range(26):
+        served.seconds += timedelta(days=11).total_seconds()
+        served.settle()
+    assert served.bundle != old
+    assert served.bundle.endswith(old)
+    for _ in range(9):
+        served.seconds += timedelta(days=11).total_seconds()
+        served.settle()
+    assert old not in served.bundle
+    assert verifies(served.text("tls.crt"), served.bundle, at=served.now)
+
+
+def test_a_year_and_more_of_neglect_is_mended(served: Cluster) -> None:
+    served.seconds += (AUTHORITY_LIFE + AUTHORITY_MARGIN).total_seconds()
+    served.settle()
+    assert verifies(served.text("tls.crt"), served.bundle, at=served.now)
+    assert len(x509.load_pem_x509_certificates(served.bundle.encode())) == 1
+
+
+def test_a_deleted_secret_is_made_again_and_what_is_served_stays_trusted(served: Cluster) -> None:
+    leaf = served.text("tls.crt")
+    served.objects.delete(PLACE.secret_path)
+    served.settle()
+    assert served.text("tls.crt") not in {"", leaf}
+    assert verifies(leaf, served.bundle, at=served.now)
+    assert verifies(served.text("tls.crt"), served.bundle, at=served.now)
+
+
+@pytest.mark.parametrize("name", ["tls.crt", "tls.key", "ca.crt", "ca.key"])
+@pytest.mark.parametrize("garbage", ["", "Z2FyYmFnZQ==", "not base64"])
+def test_a_secret_that_was_spoiled_is_mended(served: Cluster, name: str, garbage: str) -> None:
+    leaf = served.text("tls.crt")
+    data = {**served.objects.held[PLACE.secret_path]["data"], name: garbage}
+    served.objects.edit(PLACE.secret_path, {"data": data})
+    served.settle()
+    assert verifies(leaf, served.bundle, at=served.now)
+    assert verifies(served.text("tls.crt"), served.bundle, at=served.now)
+    assert minting.leaf_of(served.text("tls.crt"), served.text("tls.key"), ()) is not None
+
+
+def test_an_overwritten_configuration_is_put_right_at_the_next_look(served: Cluster) -> None:
+    before = served.bundle
+    served.objects.edit(
+        PLACE.configuration_path, {"webhooks": [{"name": "inject", "clientConfig": {}}]}
+    )
+    assert served.look()
+    assert served.bundle == before
+
+
+def test_a_strangers_authority_is_not_kept_in_the_configuration(served: Cluster) -> None:
+    before = served.bundle
+    both = base64.b64encode(a_pair("a stranger").certificate + before.encode()).decode()
+    webhook = {"name": "inject", "clientConfig": {"caBundle": both}}
+    served.objects.edit(PLACE.configuration_path, {"webhooks": [webhook]})
+    served.settle()
+    assert served.bundle == before
+
+
+def test_the_rest_of_the_configuration_is_left_as_it_is() -> None:
+    cluster = Cluster(webhooks=2)
+    cluster.settle()
+    for webhook in cluster.objects.held[PLACE.configuration_path]["webhooks"]:
+        assert webhook["clientConfig"].pop("caBundle")
+        assert webhook == {"name": "inject", "clientConfig": {"service": {"name": "webhook"}}}
+
+
+def test_a_configuration_that_is_not_there_yet_is_waited_for(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    configuration = cluster.objects.held.pop(PLACE.configuration_path)
+    pauses: list[float] = []
+
+    class Enough(Exception):
+        """The test has seen what it wants."""
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            cluster.objects.held[PLACE.configuration_path] = configuration
+        if len(pauses) == 4:
+            raise Enough
+
+    keeper = CertificateKeeper(
+        cluster.objects, PLACE, now=lambda: cluster.now, clock=lambda: 0.0, sleep=sleep
+    )
+    with caplog.at_level(logging.INFO), pytest.raises(Enough):
+        asyncio.run(keeper.run())
+    assert verifies(cluster.text("tls.crt"), cluster.bundle, at=cluster.now)
+    said = [vars(record) for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [line["code"] for line in said] == ["KubernetesNotFound"], "once, not at every look"
+
+
+def test_no_key_is_logged(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        cluster.settle()
+    said = json.dumps([vars(record) for record in caplog.records], default=str)
+    assert "webhook certificate kept" in said
+    assert "PRIVATE KEY" not in said
+    assert "PRIVATE KEY" not in repr(minting.new_authority(now=NOON))
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Two API servers and two webhooks, each of which hears of things in its own time.
+
+    API servers hear within ``SETTLING``; volumes within the nine days that the clock may jump.
+    """
+
+    @initialize()
+    def begin(self) -> None:
+        self.cluster = Cluster()
+        self.cluster.settle()
+        self.told: list[tuple[float, str]] = [(self.cluster.seconds, self.cluster.bundle)]
+        self.heard = [0, 0]
+        self.serving = [self.cluster.text("tls.crt")] * 2
+        self.deletions = 0
+
+    @rule(fate=st.sampled_from(["arrives", "is lost", "answer is lost", "arrives late"]))
+    def the_leader_looks(self, fate: Fate) -> None:
+        self.cluster.objects.fate = fate
+        with suppress(Unavailable, Conflict):
+            self.cluster.look()
+        self.cluster.objects.fate = "arrives"
+        self._note()
+
+    @rule()
+    def the_leader_is_replaced(self) -> None:
+        self.cluster.new_leader()
+
+    @rule()
+    def a_late_write_arrives(self) -> None:
+        self.cluster.objects.deliver()
+        self._note()
+
+    @rule(which=st.sampled_from([0, 1]))
+    def a_volume_follows_the_secret(self, which: int) -> None:
+        leaf, key = self.cluster.text("tls.crt"), self.cluster.text("tls.key")
+        if minting.leaf_of(leaf, key, ()):
+            self.serving[which] = leaf
+
+    @rule(which=st.sampled_from([0, 1]))
+    def an_api_server_hears(self, which: int) -> None:
+        self.heard[which] = len(self.told) - 1
+
+    @rule(seconds=st.sampled_from([1.0, 5.0, 14.0, 16.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.cluster.seconds += seconds
+        self._hear_in_time()
+
+    @rule(days=st.sampled_from([5, 9]))
+    def days_pass(self, days: int) -> None:
+        """Days in which the controller works, and volumes follow."""
+        for _ in range(days):
+            self.cluster.seconds += timedelta(days=1).total_seconds()
+            self._hear_in_time()
+            for _ in range(4):
+                while self.cluster.look():
+                    self._note()
+                self.cluster.seconds += SETTLING.total_seconds()
+                self._hear_in_time()
+            self.serving = [self.cluster.text("tls.crt")] * 2
+
+    @precondition(lambda self: self.deletions < 4)
+    @rule()
+    def the_secret_is_deleted(self) -> None:
+        self.deletions += 1
+        self.cluster.objects.delete(PLACE.secret_path)
+
+    @precondition(lambda self: self._secret_knows_all())
+    @rule()
+    def the_configuration_is_overwritten(self) -> None:
+        """Until the next look, a few seconds later, the API servers trust nobody."""
+        webhook = {"name": "inject", "clientConfig": {"service": {"name": "webhook"}}}
+        self.cluster.objects.edit(PLACE.configuration_path, {"webhooks": [webhook]})
+        self.cluster.look()
+        self._note()
+        self.heard = [len(self.told) - 1] * 2
+
+    @invariant()
+    def every_api_server_trusts_every_webhook(self) -> None:
+        for version in self.heard:
+            for leaf in self.serving:
+                assert verifies(leaf, self.told[version][1], at=self.cluster.now)
+
+    def _secret_knows_all(self) -> bool:
+        """What nobody holds any more, nobody can put back."""
+        held = self.cluster.text("ca.crt")
+        return all(verifies(leaf, held, at=self.cluster.now) for leaf in self.serving)
+
+    def _note(self) -> None:
+        if self.cluster.bundle != self.told[-1][1]:
+            self.told.append((self.cluster.seconds, self.cluster.bundle))
+
+    def _hear_in_time(self) -> None:
+        deadline = self.cluster.seconds - SETTLING.total_seconds()
+        oldest = max(n for n, (written, _) in enumerate(self.told) if written <= deadline or not n)
+        self.heard = [max(version, oldest) for version in self.heard]
+
+
+TestInterleavings: Any = Interleavings.TestCase
+TestInterleavings.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

@@ -9,6 +9,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
 
 BINDINGS = "rolesanywherebindings.rolesanywhere.dev"
+CERTIFICATES = "certificates.cert-manager.io"
 LEASE = f"leases.coordination.k8s.io/{FULLNAME}-controller"
 
 # Everybody may ask what he may do and what the API offers; what is left is what the chart gave.
@@ -62,12 +63,13 @@ def test_the_webhook_reads_bindings_and_that_is_all(
         }
 
 
-def test_the_controller_writes_status_events_and_one_lease(
+def test_the_controller_writes_status_certificates_events_and_one_lease(
     control_plane: ControlPlane, namespace: str, users: dict[str, str]
 ) -> None:
     everywhere = {
         BINDINGS: {"get", "list", "watch"},
         f"{BINDINGS}/status": {"patch"},
+        CERTIFICATES: {"get", "list", "watch", "create", "patch", "delete"},
         "events": {"create"},
     }
     for where in ("default", "kube-system"):

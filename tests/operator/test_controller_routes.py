@@ -1,7 +1,7 @@
 """kopf as the controller sets it up."""
 
 import logging
-from datetime import UTC, datetime
+from typing import Any, cast
 
 import kopf
 import pytest
@@ -13,23 +13,50 @@ async def never() -> kopf.AiohttpSession:
     raise AssertionError("nobody logs in here")
 
 
-def build() -> kopf.OperatorRegistry:
-    return routes.registry(login=never, now=lambda: datetime.now(UTC))
+class Watching:
+    """Somebody who is told, and remembers."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def saw(self, body: dict[str, Any]) -> None:
+        self.told.append(("saw", body["metadata"]["name"]))
+
+    def lost(self, body: dict[str, Any]) -> None:
+        self.told.append(("lost", body["metadata"]["name"]))
+
+
+def build(watcher: Watching | None = None) -> kopf.OperatorRegistry:
+    return routes.registry(login=never, watcher=watcher or Watching())
 
 
 def test_importing_registers_nothing_with_kopf() -> None:
     assert not kopf.get_default_registry()._changing.get_all_handlers()
 
 
-def test_every_route_names_its_resource_in_full_and_needs_no_finalizer() -> None:
-    handlers = build()._changing.get_all_handlers()
-    assert {str(handler.reason) for handler in handlers} == {"create", "update", "None"}
-    for handler in handlers:
-        assert handler.selector is not None
-        assert (handler.selector.group, handler.selector.version, handler.selector.plural) == (
-            "rolesanywhere.dev", "v1alpha1", "rolesanywherebindings",
-        )  # fmt: skip
-        assert not handler.requires_finalizer
+def test_the_route_names_its_resource_in_full() -> None:
+    (handler,) = build()._watching.get_all_handlers()
+    assert handler.selector is not None
+    assert (handler.selector.group, handler.selector.version, handler.selector.plural) == (
+        "rolesanywhere.dev", "v1alpha1", "rolesanywherebindings",
+    )  # fmt: skip
+
+
+def test_kopf_has_nothing_to_keep_notes_or_a_finalizer_for() -> None:
+    assert not build()._changing.get_all_handlers()
+    assert not build()._spawning.get_all_handlers()
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [(None, "saw"), ("ADDED", "saw"), ("MODIFIED", "saw"), ("DELETED", "lost")],
+)
+async def test_every_event_of_a_binding_is_told(event: str | None, told: str) -> None:
+    watcher = Watching()
+    (handler,) = build(watcher)._watching.get_all_handlers()
+    seen: Any = {"type": event, "object": {"metadata": {"name": "reports"}}}
+    await cast(Any, handler.fn)(event=seen, body={}, patch={})
+    assert watcher.told == [(told, "reports")]
 
 
 def test_working_notes_go_into_the_status_alone() -> None:

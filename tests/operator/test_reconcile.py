@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from rolesanywhere_operator.controller.reconcile import announcement, changes, judge
+from rolesanywhere_operator.controller import reconcile
+from rolesanywhere_operator.controller.reconcile import announcement, changes
+from rolesanywhere_operator.domain import bindings
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
@@ -26,6 +28,10 @@ def a_binding(*, status: Any = None, generation: int = 1, **spec: Any) -> dict[s
         },
         **({} if status is None else {"status": status}),
     }
+
+
+def judge(body: dict[str, Any], *, now: datetime) -> dict[str, Any]:
+    return reconcile.judge(body, bindings.read(body), now=now)
 
 
 def told(status: dict[str, Any]) -> dict[str, tuple[str, str]]:

@@ -7,6 +7,7 @@ comes back as a candidate.
 import asyncio
 import logging
 import os
+import random
 import signal
 import socket
 import time
@@ -15,19 +16,20 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import kopf
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_operator.controller import routes
+from rolesanywhere_operator.controller.keeper import Keeper
 from rolesanywhere_operator.controller.login import log_in
 from rolesanywhere_operator.controller.pulse import Pulse
-from rolesanywhere_operator.kube.client import connect
+from rolesanywhere_operator.kube.client import Kube, connect
 from rolesanywhere_operator.kube.elector import Elector, LeaseLost
 from rolesanywhere_operator.kube.lease import Terms
 from rolesanywhere_operator.kube.lease_store import KubernetesLease
+from rolesanywhere_operator.kube.reflector import Chance
 from rolesanywhere_operator.listeners import listening
 from rolesanywhere_operator.probes import prober
 from rolesanywhere_operator.settings import ControllerSettings
@@ -73,7 +75,7 @@ async def run(settings: ControllerSettings) -> None:
                 log.info("standing for election", extra={"lease": settings.lease_name})
                 if await _came_first(elector.acquire(), stop):
                     log.info("leading", extra={"lease": settings.lease_name})
-                    await _lead(elector, _work(settings.kubeconfig, pulse, stop), stop)
+                    await _lead(elector, _work(settings, kube, pulse, stop), stop)
             finally:
                 await elector.release()
     log.info("stopped")
@@ -101,12 +103,22 @@ async def _lead(elector: Elector, work: Coroutine[Any, Any, None], stop: asyncio
         ) from failure
 
 
-async def _work(kubeconfig: Path | None, pulse: Pulse, stop: asyncio.Event) -> None:
+async def _work(
+    settings: ControllerSettings, kube: Kube, pulse: Pulse, stop: asyncio.Event
+) -> None:
     """kopf, until ``stop``. It cancels every task that was made after this call began."""
     ours = asyncio.all_tasks()
     pulse.beat()
+    keeper = Keeper(
+        kube,
+        reporter=socket.gethostname(),
+        now=_now,
+        chance=Chance(random.random, asyncio.sleep),
+        trust_domain=settings.trust_domain,
+    )
+    log_in_now = partial(log_in, settings.kubeconfig, pulse.beat)
     tasks = await kopf.spawn_tasks(
-        registry=routes.registry(login=partial(log_in, kubeconfig, pulse.beat), now=_now),
+        registry=routes.registry(login=log_in_now, watcher=keeper),
         settings=routes.settings(),
         clusterwide=True,
         standalone=True,
@@ -115,7 +127,9 @@ async def _work(kubeconfig: Path | None, pulse: Pulse, stop: asyncio.Event) -> N
     # kopf has just taken the signals for itself, and would end by them without a word to us. They
     # are taken back before the loop can turn, so that none is lost in between.
     _stop_on_signals(stop)
-    await kopf.run_tasks(tasks, ignored=ours)
+    # One of kopf's own from here on: all end together, also when one fails.
+    keeping = asyncio.create_task(keeper.run(), name="keeper of bindings")
+    await kopf.run_tasks([*tasks, keeping], ignored=ours)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

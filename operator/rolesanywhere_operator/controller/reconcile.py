@@ -1,7 +1,7 @@
 """What the status of a binding should say.
 
-A judgement is a value computed from the object and a time. Nothing here asks the cluster: whether
-the Secret of a binding exists is not known, because the operator may not read Secrets.
+A judgement is a value computed from what was observed and a time. Nothing here asks the cluster:
+whether the Secret of a binding exists is not known, because the operator may not read Secrets.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,19 @@ from datetime import datetime
 from typing import Any, Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_operator.domain import bindings
+from rolesanywhere_operator.domain import bindings, issuance
+from rolesanywhere_operator.domain.bindings import Binding, Entry
 from rolesanywhere_operator.domain.conditions import Condition, Truth, find, revised
+from rolesanywhere_operator.domain.identities import Identity, SecretIdentity
+from rolesanywhere_operator.domain.issuance import IDENTITY_READY, Issuance
 from rolesanywhere_operator.domain.untyped import mapping
 
 ACCEPTED: Final = "Accepted"
-IDENTITY_READY: Final = "IdentityReady"
 READY: Final = "Ready"
+
+# What is announced as a warning though pods are served, and what is not though they are not yet.
+_WORRYING: Final = (issuance.RENEWAL_FAILED,)
+_USUAL: Final = (issuance.PENDING,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +34,36 @@ class Announcement:
     message: str
 
 
-def judge(body: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
+def judge(
+    body: Mapping[str, Any], entry: Entry, *, now: datetime, issued: Issuance | None = None
+) -> dict[str, Any]:
     """The status of the binding ``body``, as far as it is ours; ``identity`` None removes it.
 
-    ``Ready`` means that everything the operator can see is in order: pods that ask are given a
-    sidecar. An identity that nobody but the sidecars may see does not hold it back.
+    ``entry`` is ``body`` as it was read, and ``issued`` what came of the Certificate that it asks
+    for. ``Ready`` means that everything the operator can see is in order: pods that ask are given a
+    sidecar that finds an identity. One that nobody but the sidecars may see does not hold it back.
     """
     generation = int(body["metadata"]["generation"])
-    source, statements = _statements(body)
     held = mapping(body.get("status")).get("conditions") or []
+    statements = _statements(entry, issued, now)
     return {
         "observedGeneration": generation,
-        "identity": source and {"source": source},
+        "identity": _identity(entry, issued),
         "conditions": revised(held, statements, generation=generation, now=now),
     }
 
 
 def changes(body: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of ``status`` that the binding does not say yet; nothing to write when empty."""
+    """The merge patch that makes the binding's status say ``status``; empty when it does.
+
+    What ``status`` does not name at all is not ours.
+    """
     before = mapping(body.get("status"))
-    return {name: value for name, value in status.items() if before.get(name) != value}
+    return {
+        name: _merge(before.get(name), value)
+        for name, value in status.items()
+        if before.get(name) != value
+    }
 
 
 def announcement(body: Mapping[str, Any], status: Mapping[str, Any]) -> Announcement | None:
@@ -56,34 +72,54 @@ def announcement(body: Mapping[str, Any], status: Mapping[str, Any]) -> Announce
     after = find(status["conditions"], READY)
     if after is None or _told(before) == _told(after):
         return None
-    kind = "Normal" if after["status"] == Truth.TRUE else "Warning"
-    return Announcement(kind, after["reason"], after["message"])
+    usual = (after["status"] == Truth.TRUE or after["reason"] in _USUAL) and (
+        after["reason"] not in _WORRYING
+    )
+    return Announcement("Normal" if usual else "Warning", after["reason"], after["message"])
 
 
-def _statements(body: Mapping[str, Any]) -> tuple[str | None, tuple[Condition, ...]]:
-    """Where the identity comes from, if that can be told, and what is true of the binding."""
-    try:
-        binding = bindings.parse(body)
-    except bindings.InvalidBinding as wrong:
-        return None, _refused(wrong)
-    source = str(binding.identity)
-    if (unsupported := bindings.unsupported(binding)) is not None:
-        return source, _refused(unsupported)
-    return source, _accepted(source)
+def _merge(before: object, after: object) -> object:
+    """``after`` as a merge patch on ``before``, which keeps what is not named (RFC 7396)."""
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return after
+    return {**after, **dict.fromkeys(before.keys() - after.keys())}
 
 
-def _accepted(source: str) -> tuple[Condition, ...]:
+def _identity(entry: Entry, issued: Issuance | None) -> dict[str, str] | None:
+    """Where the identity comes from, and what is known of it."""
+    if not isinstance(entry, Binding):
+        return None
+    return {"source": str(entry.identity), **(issuance.identity(issued) if issued else {})}
+
+
+def _statements(entry: Entry, issued: Issuance | None, now: datetime) -> tuple[Condition, ...]:
+    if not isinstance(entry, Binding):
+        return _refused(entry)
+    if (unsupported := bindings.unsupported(entry)) is not None:
+        return _refused(unsupported)
+    identity = _unseen(entry.identity) if issued is None else issuance.condition(issued, now=now)
     return (
         Condition(ACCEPTED, Truth.TRUE, "Valid", "The spec makes sense to this version."),
-        Condition(
-            IDENTITY_READY,
-            Truth.UNKNOWN,
-            "NotObserved",
-            f"The operator may not read {source}; each pod's sidecar checks it, and is ready when"
-            " it holds credentials.",
-        ),
-        Condition(READY, Truth.TRUE, "Accepted", "Pods that ask for it are given a sidecar."),
+        identity,
+        _ready(identity),
     )
+
+
+def _unseen(identity: Identity) -> Condition:
+    """What may be said of an identity that only a pod can see."""
+    if isinstance(identity, SecretIdentity):
+        reason, why = "NotObserved", f"The operator may not read {identity}"
+    else:
+        reason, why = "PerPod", f"Each pod is given an identity of its own ({identity})"
+    checked = "each pod's sidecar checks it, and is ready when it holds credentials."
+    return Condition(IDENTITY_READY, Truth.UNKNOWN, reason, f"{why}; {checked}")
+
+
+def _ready(identity: Condition) -> Condition:
+    """Ready is what the identity is, and an identity that cannot be seen is not doubted."""
+    if identity.status == Truth.UNKNOWN:
+        return Condition(READY, Truth.TRUE, "Accepted", "Pods that ask for it are given a sidecar.")
+    return Condition(READY, identity.status, identity.reason, identity.message)
 
 
 def _refused(error: RolesAnywhereError) -> tuple[Condition, ...]:

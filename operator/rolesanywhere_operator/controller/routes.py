@@ -6,44 +6,50 @@ registers nothing.
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Final
+from typing import Any, Final, Protocol
 
 import kopf
 
 from rolesanywhere_contract.names import GROUP, PLURAL, VERSION
-from rolesanywhere_operator.controller import reconcile
 from rolesanywhere_operator.controller.pulse import WATCH_SECONDS
-
-log = logging.getLogger(__name__)
 
 # Objects a page when listing: memory against requests; what client-go's pager asks for.
 _CHUNK: Final = 500
 _FIELD: Final = "status.kopf"
 
 
+class Watcher(Protocol):
+    """Who is told of bindings, each as the API server holds it."""
+
+    def saw(self, body: dict[str, Any]) -> None:
+        """A binding is there, and as ``body`` says."""
+        ...
+
+    def lost(self, body: dict[str, Any]) -> None:
+        """A binding is gone."""
+        ...
+
+
 def registry(
-    *, login: Callable[[], Awaitable[kopf.AiohttpSession]], now: Callable[[], datetime]
+    *, login: Callable[[], Awaitable[kopf.AiohttpSession]], watcher: Watcher
 ) -> kopf.OperatorRegistry:
-    """Every route of the controller; ``now`` is the time of day in UTC."""
+    """Every route of the controller: what kopf sees of bindings is told to ``watcher``."""
 
     async def log_in(**_: object) -> kopf.AiohttpSession:
         return await login()
 
-    async def judge(body: kopf.Body, patch: kopf.Patch, **_: object) -> None:
-        status = reconcile.judge(body, now=now())
-        patch.status.update(reconcile.changes(body, status))
-        if (news := reconcile.announcement(body, status)) is not None:
-            kopf.event(body, type=news.type, reason=news.reason, message=news.message)
-            where = {"namespace": body.metadata.namespace, "binding": body.metadata.name}
-            log.info("binding judged", extra={**where, "reason": news.reason})
+    async def binding_seen(event: kopf.RawEvent, **_: object) -> None:
+        told = watcher.lost if event["type"] == "DELETED" else watcher.saw
+        told(dict(event["object"]))
 
     routes = kopf.OperatorRegistry()
     kopf.on.login(registry=routes, id="login")(log_in)
     # Named in full: a bare plural makes kopf ask every API group there is, and die of a sick one.
-    kopf.on.create(group=GROUP, version=VERSION, plural=PLURAL, registry=routes, id="judge")(judge)
-    kopf.on.update(group=GROUP, version=VERSION, plural=PLURAL, registry=routes, id="judge")(judge)
-    kopf.on.resume(group=GROUP, version=VERSION, plural=PLURAL, registry=routes, id="judge")(judge)
+    # Of events, not of creations and updates: kopf would keep notes on these in each binding, and
+    # a Certificate's change is none of them.
+    kopf.on.event(group=GROUP, version=VERSION, plural=PLURAL, registry=routes, id="binding")(
+        binding_seen
+    )
     return routes
 
 

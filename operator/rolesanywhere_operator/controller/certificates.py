@@ -1,0 +1,241 @@
+"""The Certificates that we ask cert-manager for: followed, applied, and taken back.
+
+Never reads a Secret, and never writes to a Certificate that is not ours. cert-manager may be absent
+and come later: nothing here fails for that.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, NoReturn, Protocol
+
+from rolesanywhere_contract.names import BINDING_LABEL
+from rolesanywhere_operator.controller.rounds import Key
+from rolesanywhere_operator.domain import certificates, issuance
+from rolesanywhere_operator.domain.certificates import CERT_MANAGER_API_VERSION, FIELD_MANAGER
+from rolesanywhere_operator.domain.issuance import Issuance, Obstacle
+from rolesanywhere_operator.domain.untyped import mapping
+from rolesanywhere_operator.kube.client import APPLY_PATCH, Json
+from rolesanywhere_operator.kube.errors import Conflict, Forbidden, KubeError, NotFound
+from rolesanywhere_operator.kube.reflector import Chance, Reflector
+
+log = logging.getLogger(__name__)
+
+_API: Final = f"/apis/{CERT_MANAGER_API_VERSION}"
+_OURS: Final = {"labelSelector": BINDING_LABEL}
+# How often to see whether cert-manager has come; at most so late it is picked up.
+ABSENCE_SECONDS: Final = 10.0
+
+_ABSENT: Final = Obstacle(
+    issuance.MISSING,
+    "cert-manager is not installed in this cluster (the API server does not know"
+    f" {CERT_MANAGER_API_VERSION}); install it, or use another kind of identity. It is picked up"
+    " once it is there.",
+)
+# Validation, and the word of an admission webhook or policy.
+_REFUSALS: Final = (400, 403, 422)
+
+
+class Client(Protocol):
+    """What is needed of the API client."""
+
+    async def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
+        """GET ``path``."""
+        ...
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = ...,
+    ) -> Json:
+        """The JSON that the server answers."""
+        ...
+
+    def watch(
+        self,
+        path: str,
+        *,
+        resource_version: str,
+        seconds: int,
+        query: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Json]:
+        """The events of ``path`` after ``resource_version``."""
+        ...
+
+
+class Certificates:
+    """The Certificates that carry our label. ``changed`` is told whose has changed, None for any.
+
+    Until `synced`, nothing is known of them.
+    """
+
+    def __init__(
+        self, kube: Client, *, chance: Chance, changed: Callable[[Key | None], None]
+    ) -> None:
+        self._kube = kube
+        self._source = _PatientSource(kube, chance, changed)
+        self._held: Reflector[Json] = Reflector(
+            self._source, f"{_API}/certificates", read=lambda item: item, chance=chance
+        )
+
+    @property
+    def synced(self) -> bool:
+        """Whether it is known what there is, or why nothing can be."""
+        return self._held.synced or self._source.obstacle is not None
+
+    async def run(self) -> NoReturn:
+        """Follow them for ever."""
+        await self._held.run()
+
+    def holds(self, asked: Json) -> bool:
+        """Whether one of that name is known to carry our label."""
+        return self._find(asked) is not None
+
+    async def ensure(self, asked: Json, *, uid: str) -> Issuance:
+        """The Certificate ``asked`` of the binding with ``uid``, applied where it is another.
+
+        Raises `KubeError` when it is worth another try.
+        """
+        if self._source.obstacle is not None:
+            return self._source.obstacle
+        found = self._find(asked) or await self._read(asked)
+        if found is None:
+            return await self._apply(asked)
+        if not certificates.is_ours(found, uid=uid):
+            return _taken(found, asked)
+        if certificates.is_as_asked(found, asked):
+            return found
+        return await self._apply(asked, over=found)
+
+    async def remove(self, key: Key, *, uid: str, but: str | None) -> None:
+        """Delete what the binding ``key`` with ``uid`` has asked for, but the one named ``but``.
+
+        Raises `KubeError` when it is worth another try.
+        """
+        namespace, binding = key
+        for name, found in self._held.of(namespace).items():
+            labels = mapping(found["metadata"].get("labels"))
+            if labels.get(BINDING_LABEL) != binding or name == but:
+                continue
+            if certificates.owner(found).get("uid") == uid:
+                await self._delete(found)
+
+    def _find(self, asked: Json) -> Json | None:
+        metadata = asked["metadata"]
+        return self._held.of(metadata["namespace"]).get(metadata["name"])
+
+    async def _read(self, asked: Json) -> Json | None:
+        """One that carries no label of ours, or is newer than what we have seen."""
+        try:
+            return await self._kube.get(_path(asked))
+        except NotFound:
+            return None
+
+    async def _apply(self, asked: Json, *, over: Json | None = None) -> Issuance:
+        """What becomes of ``over``, or of nothing, when ``asked`` is applied.
+
+        By force only over what is ours, and only over that very one.
+        """
+        body, query = asked, {"fieldManager": FIELD_MANAGER}
+        if over is not None:
+            body = {**asked, "metadata": {**asked["metadata"], "uid": over["metadata"]["uid"]}}
+            query["force"] = "true"
+        try:
+            applied = await self._kube.request(
+                "PATCH", _path(asked), body=body, query=query, content_type=APPLY_PATCH
+            )
+        except Conflict:
+            if over is not None:
+                raise
+            return _taken({}, asked)
+        except KubeError as problem:
+            if problem.status not in _REFUSALS:
+                raise
+            return Obstacle(issuance.REFUSED, f"the Certificate is refused: {problem}")
+        log.info("certificate applied", extra=_fields(applied))
+        return applied
+
+    async def _delete(self, found: Json) -> None:
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": found["metadata"]["uid"]},
+        }
+        try:
+            await self._kube.request("DELETE", _path(found), body=body)
+        except (NotFound, Conflict):
+            # Gone, or replaced by another, which is not ours to delete.
+            return
+        log.info("certificate deleted", extra=_fields(found))
+
+
+class _PatientSource:
+    """The API server for a reflector, which is kept waiting while there is no cert-manager."""
+
+    def __init__(self, kube: Client, chance: Chance, changed: Callable[[Key | None], None]) -> None:
+        self._kube = kube
+        self._chance = chance
+        self._changed = changed
+        self.obstacle: Obstacle | None = None
+
+    async def get(self, path: str) -> Json:
+        while True:
+            try:
+                listed = await self._kube.get(path, query=_OURS)
+            except NotFound:
+                self._stand_before(_ABSENT)
+            except Forbidden as problem:
+                if problem.status != 403:
+                    raise
+                self._stand_before(Obstacle(issuance.REFUSED, str(problem)))
+            else:
+                self.obstacle = None
+                return listed
+            await self._chance.sleep(ABSENCE_SECONDS)
+
+    async def watch(self, path: str, *, resource_version: str, seconds: int) -> AsyncIterator[Json]:
+        # By now the reflector holds what it listed, and below, the event that it was given.
+        self._changed(None)
+        async for event in self._kube.watch(
+            path, resource_version=resource_version, seconds=seconds, query=_OURS
+        ):
+            yield event
+            metadata = mapping(mapping(event.get("object")).get("metadata"))
+            binding = mapping(metadata.get("labels")).get(BINDING_LABEL)
+            if binding is not None:
+                self._changed((str(metadata.get("namespace")), str(binding)))
+
+    def _stand_before(self, obstacle: Obstacle) -> None:
+        if obstacle != self.obstacle:
+            log.warning("no certificates", extra={"reason": obstacle.reason})
+            self.obstacle = obstacle
+            self._changed(None)
+
+
+def _taken(found: Mapping[str, Any], asked: Json) -> Obstacle:
+    metadata = asked["metadata"]
+    name, binding = metadata["name"], metadata["labels"][BINDING_LABEL]
+    if certificates.is_leftover(found, namespace=metadata["namespace"], binding=binding):
+        return Obstacle(
+            issuance.PENDING,
+            f"Certificate {name} is of a deleted binding of the same name; another is asked for"
+            " once it is gone.",
+        )
+    return Obstacle(
+        issuance.CONFLICT,
+        f"Certificate {name} is there already and is not this binding's, so it is left alone;"
+        " delete or rename it, or rename this binding.",
+    )
+
+
+def _path(certificate: Mapping[str, Any]) -> str:
+    metadata = certificate["metadata"]
+    return f"{_API}/namespaces/{metadata['namespace']}/certificates/{metadata['name']}"
+
+
+def _fields(certificate: Mapping[str, Any]) -> dict[str, str]:
+    metadata = certificate["metadata"]
+    return {"namespace": metadata["namespace"], "certificate": metadata["name"]}

@@ -1,0 +1,172 @@
+"""Keeps bindings true: what each asks for is asked for, and its status says what came of it.
+
+A look begins with what the binding and its Certificate are now, whatever has happened to them, and
+writes only what differs: after a restart, nothing. Never decides: `reconcile` judges, `rounds` says
+when.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from rolesanywhere_contract.names import API_VERSION, PLURAL
+from rolesanywhere_operator.controller import reconcile
+from rolesanywhere_operator.controller.certificates import Certificates, Client
+from rolesanywhere_operator.controller.rounds import Key, Rounds
+from rolesanywhere_operator.domain import bindings, certificates, events
+from rolesanywhere_operator.domain.bindings import Binding, Entry
+from rolesanywhere_operator.domain.identities import PerBindingIdentity
+from rolesanywhere_operator.domain.issuance import Issuance, Obstacle
+from rolesanywhere_operator.kube.client import MERGE_PATCH, Json
+from rolesanywhere_operator.kube.errors import KubeError, NotFound
+from rolesanywhere_operator.kube.reflector import Chance
+
+log = logging.getLogger(__name__)
+
+# How often to look though nothing has changed: a certificate expires without an event. Costs no
+# call on the API server where nothing differs.
+_REST_SECONDS: Final = 600.0
+# Others' objects stand in the way, which no watch of ours shows, or an answer that may change.
+_OBSTACLE_SECONDS: Final = 60.0
+
+
+class Keeper:
+    """Every binding of the cluster, as last seen. ``reporter`` is this process, in its Events."""
+
+    def __init__(
+        self, kube: Client, *, reporter: str, now: Callable[[], datetime], chance: Chance,
+        trust_domain: str,
+    ) -> None:  # fmt: skip
+        self._kube = kube
+        self._reporter = reporter
+        self._now = now
+        self._chance = chance
+        self._trust_domain = trust_domain
+        self._bodies: dict[Key, Json] = {}
+        self._rounds = Rounds(self._look, chance=chance)
+        self._certificates = Certificates(kube, chance=chance, changed=self._mark)
+
+    def saw(self, body: Json) -> None:
+        """A binding is there, and as ``body`` says."""
+        key = _key(body)
+        self._bodies[key] = body
+        self._rounds.mark(key)
+
+    def lost(self, body: Json) -> None:
+        """A binding is gone, and what it asked for goes with it, by owner reference."""
+        held = self._bodies.get(_key(body))
+        if held is not None and held["metadata"]["uid"] == body["metadata"]["uid"]:
+            del self._bodies[_key(body)]
+
+    async def run(self) -> None:
+        """Keep what was seen true, for ever."""
+        async with asyncio.TaskGroup() as together:
+            together.create_task(self._certificates.run())
+            together.create_task(self._rounds.run())
+
+    def _mark(self, key: Key | None) -> None:
+        for one in self._bodies if key is None else {key} & self._bodies.keys():
+            self._rounds.mark(one)
+
+    async def _look(self, key: Key) -> float | None:
+        body = self._bodies.get(key)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            return None
+        entry = bindings.read(body, trust_domain=self._trust_domain)
+        if _asks_for_a_certificate(entry) and not self._certificates.synced:
+            # The first list marks everything.
+            return None
+        try:
+            issued = await self._issuance(body, entry)
+            await self._write(body, reconcile.judge(body, entry, now=self._now(), issued=issued))
+        except _Vanished:
+            self.lost(body)
+            return None
+        obstructed = isinstance(issued, Obstacle)
+        return (_OBSTACLE_SECONDS if obstructed else _REST_SECONDS) * (1 + self._chance.draw() / 2)
+
+    async def _issuance(self, body: Json, entry: Entry) -> Issuance | None:
+        """What has come of the Certificate that the binding asks for; None where it asks for none.
+
+        A binding that makes no sense keeps what it had.
+        """
+        if not isinstance(entry, Binding):
+            return None
+        uid = body["metadata"]["uid"]
+        if not isinstance(entry.identity, PerBindingIdentity):
+            await self._certificates.remove(_key(body), uid=uid, but=None)
+            return None
+        asked = certificates.manifest(entry, entry.identity, uid=uid)
+        if not self._certificates.holds(asked):
+            await self._see_that_it_lives(body)
+        await self._certificates.remove(_key(body), uid=uid, but=entry.identity.name)
+        return await self._certificates.ensure(asked, uid=uid)
+
+    async def _see_that_it_lives(self, body: Json) -> None:
+        """A watch can miss a deletion, and what is made for the dead is soon collected."""
+        try:
+            found = await self._kube.get(_path(body))
+        except NotFound as gone:
+            raise _Vanished from gone
+        if found["metadata"]["uid"] != body["metadata"]["uid"]:
+            raise _Vanished
+
+    async def _write(self, body: Json, status: Json) -> None:
+        changes = reconcile.changes(body, status)
+        if not changes:
+            return
+        # The version is a condition: what was judged must be what is written to.
+        patch = {
+            "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]},
+            "status": changes,
+        }
+        path = f"{_path(body)}/status"
+        try:
+            written = await self._kube.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+        except NotFound as gone:
+            raise _Vanished from gone
+        if self._bodies.get(_key(body)) is body:
+            self._bodies[_key(body)] = written
+        await self._announce(body, status)
+
+    async def _announce(self, body: Json, status: Json) -> None:
+        news = reconcile.announcement(body, status)
+        if news is None:
+            return
+        namespace, name = _key(body)
+        where = {"namespace": namespace, "binding": name}
+        log.info("binding judged", extra={**where, "reason": news.reason})
+        event = events.manifest(
+            body,
+            kind=news.type,
+            reason=news.reason,
+            message=news.message,
+            now=self._now(),
+            reporter=self._reporter,
+        )
+        try:
+            await self._kube.request("POST", f"/api/v1/namespaces/{namespace}/events", body=event)
+        except KubeError as problem:
+            # The status says it all, and stays: nothing is worth a second look for this.
+            log.warning("event not posted", extra={**where, "code": problem.code,
+                                                   "problem": str(problem)})  # fmt: skip
+
+
+class _Vanished(Exception):
+    """The binding is not there any more."""
+
+
+def _asks_for_a_certificate(entry: Entry) -> bool:
+    return isinstance(entry, Binding) and isinstance(entry.identity, PerBindingIdentity)
+
+
+def _key(body: Mapping[str, Any]) -> Key:
+    metadata = body["metadata"]
+    return metadata["namespace"], metadata["name"]
+
+
+def _path(body: Mapping[str, Any]) -> str:
+    namespace, name = _key(body)
+    return f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}/{name}"

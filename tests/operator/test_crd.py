@@ -70,19 +70,21 @@ def test_schema_and_contract_agree_on_names_ranges_and_words() -> None:
 
 
 def test_every_field_has_a_description() -> None:
-    silent = [path for path, schema in _fields(SCHEMA, "") if not schema.get("description")]
+    silent = [path for path, schema in fields_of(SCHEMA, "") if not schema.get("description")]
     assert silent == [".metadata"], "the API server describes metadata itself"
 
 
 def test_every_rule_says_what_was_got_or_what_to_do() -> None:
-    for path, schema in [("", SCHEMA), *_fields(SCHEMA, "")]:
+    for path, schema in [("", SCHEMA), *fields_of(SCHEMA, "")]:
         for rule in schema.get("x-kubernetes-validations", ()):
             assert rule["message"], path
 
 
-def _fields(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def fields_of(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field below ``schema``, which is at ``path``, with its own schema."""
     for name, field in schema.get("properties", {}).items():
         yield f"{path}.{name}", field
-        yield from _fields(field, f"{path}.{name}")
+        yield from fields_of(field, f"{path}.{name}")
         if "items" in field:
-            yield from _fields(field["items"], f"{path}.{name}[]")
+            yield f"{path}.{name}[]", {"description": "an item"} | field["items"]
+            yield from fields_of(field["items"], f"{path}.{name}[]")

@@ -4,6 +4,7 @@ Holds what the schema's rules hold, for bindings that no API server has looked a
 whether a Secret, an issuer or a driver is there.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +39,8 @@ KEY_SIZES: Final[Mapping[str, tuple[int, ...]]] = {
 # core/v1 PodCertificateProjection, but for ED25519, which IAM Roles Anywhere does not know.
 POD_KEY_TYPES: Final = ("RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521")
 POD_EXPIRATION_SECONDS: Final = range(3600, 7_862_401)
+# Of signers that Kubernetes itself runs (its validation of pods).
+KUBERNETES_EXPIRATION_SECONDS: Final = range(3600, 86_401)
 
 # What cert-manager issues for where it is told no duration, and the least it takes
 # (cert-manager API reference, CertificateSpec).
@@ -46,6 +49,9 @@ _LEAST_DURATION: Final = "1h"
 _LEAST_RENEW_BEFORE: Final = "5m"
 
 _ISSUER: Final = ("name", "kind", "group")
+
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^ ]+")
+_KUBERNETES_SIGNER: Final = re.compile(r"(?:[^/]*\.)?kubernetes\.io/")
 
 Json = Mapping[str, Any]
 
@@ -115,10 +121,12 @@ def _pod_certificate(given: Json) -> PodCertificateIdentity:
             f"spec.identity.podCertificate.keyType: got {key_type!r}, expected one of"
             f" {', '.join(POD_KEY_TYPES)}"
         )
-    if longest is not None and not _is_within(longest, POD_EXPIRATION_SECONDS):
+    by_kubernetes = _KUBERNETES_SIGNER.match(str(given["signerName"]))
+    allowed = KUBERNETES_EXPIRATION_SECONDS if by_kubernetes else POD_EXPIRATION_SECONDS
+    if longest is not None and not _is_within(longest, allowed):
         mistakes.append(
             f"spec.identity.podCertificate.maxExpirationSeconds: got {longest!r}, expected"
-            f" {POD_EXPIRATION_SECONDS[0]} to {POD_EXPIRATION_SECONDS[-1]}"
+            f" {allowed[0]} to {allowed[-1]} of signer {given['signerName']}"
         )
     if mistakes:
         raise InvalidIdentity(*mistakes)
@@ -227,6 +235,8 @@ def _name_mistakes(field: str, names: Any, mode: object, owner: Owner) -> Iterat
         where = f"spec.identity.certManager.{field}: {name!r}"
         if problem := _template_mistake(name, mode):
             yield f"{where} {problem}"
+        if field == "uris" and not _URI.fullmatch(name):
+            yield f"{where} is not a URI, expected one such as spiffe://example.org/reports"
         shortest = certnames.shortest(name, namespace=owner.namespace)
         if len(shortest) > longest:
             yield (

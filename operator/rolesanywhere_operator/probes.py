@@ -1,7 +1,8 @@
 """How a program is: alive, ready, and in numbers; for kubelet and scraper, plain HTTP, no secrets.
 
-Alive means that the event loop answers. What it takes to be ready, and what is worth counting, each
-program knows for itself.
+Alive means that the event loop answers, and that the program knows of nothing in itself that only
+a new start would mend. That, what it takes to be ready, and what is worth counting, each program
+knows for itself.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,21 +20,27 @@ def _nothing() -> Iterable[Family]:
     return ()
 
 
+def _well() -> None:
+    """Nothing ails."""
+
+
 def prober(
-    problem: Callable[[], str | None], *, metrics: Callable[[], Iterable[Family]] = _nothing
+    problem: Callable[[], str | None],
+    *,
+    ailment: Callable[[], str | None] = _well,
+    metrics: Callable[[], Iterable[Family]] = _nothing,
 ) -> web.Application:
     """The application that kubelet and scraper call.
 
-    ``problem`` says why we are not ready, if so; ``metrics`` is asked at each scrape.
+    ``problem`` says why we are not ready, if so, and ``ailment`` why we should be started again;
+    ``metrics`` is asked at each scrape.
     """
 
     async def livez(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        return _answer(ailment())
 
     async def readyz(_: web.Request) -> web.Response:
-        if reason := problem():
-            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{reason}\n")
-        return web.Response(text="ok\n")
+        return _answer(problem())
 
     async def measured(_: web.Request) -> web.Response:
         return web.Response(
@@ -46,3 +53,9 @@ def prober(
     app.router.add_get(READINESS_PATH, readyz)
     app.router.add_get(METRICS_PATH, measured)
     return app
+
+
+def _answer(wrong: str | None) -> web.Response:
+    if wrong is None:
+        return web.Response(text="ok\n")
+    return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{wrong}\n")

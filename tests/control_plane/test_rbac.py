@@ -71,6 +71,7 @@ def test_the_controller_writes_status_certificates_events_and_one_lease(
         f"{BINDINGS}/status": {"patch"},
         CERTIFICATES: {"get", "list", "watch", "create", "patch", "delete"},
         "events": {"create"},
+        "pods": {"list", "watch"},
     }
     for where in ("default", "kube-system"):
         assert permissions(control_plane, users["controller"], where) == everywhere

@@ -21,9 +21,11 @@ from typing import Any, Final, NoReturn
 import kopf
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_operator.controller import routes
+from rolesanywhere_operator.controller import routes, serving
+from rolesanywhere_operator.controller.census import Census
 from rolesanywhere_operator.controller.keeper import Keeper
 from rolesanywhere_operator.controller.login import log_in
+from rolesanywhere_operator.controller.patrol import Patrol
 from rolesanywhere_operator.controller.pulse import Pulse
 from rolesanywhere_operator.kube.client import Kube, connect
 from rolesanywhere_operator.kube.elector import Elector, LeaseLost
@@ -66,7 +68,7 @@ async def run(settings: ControllerSettings) -> None:
         )
         # Before kopf, which on its way out cancels every task that was made after it.
         async with listening(
-            prober(lambda: _problem(elector)),
+            prober(lambda: _problem(elector), ailment=pulse.problem),
             name="probes",
             address=settings.address,
             port=settings.probe_port,
@@ -75,7 +77,8 @@ async def run(settings: ControllerSettings) -> None:
                 log.info("standing for election", extra={"lease": settings.lease_name})
                 if await _came_first(elector.acquire(), stop):
                     log.info("leading", extra={"lease": settings.lease_name})
-                    await _lead(elector, _work(settings, kube, pulse, stop), stop)
+                    async with serving.keeping(kube, settings, now=_now, clock=_steady_seconds):
+                        await _lead(elector, _work(settings, kube, pulse, stop), stop)
             finally:
                 await elector.release()
     log.info("stopped")
@@ -109,13 +112,16 @@ async def _work(
     """kopf, until ``stop``. It cancels every task that was made after this call began."""
     ours = asyncio.all_tasks()
     pulse.beat()
+    chance = Chance(random.random, asyncio.sleep)
     keeper = Keeper(
         kube,
         reporter=socket.gethostname(),
         now=_now,
-        chance=Chance(random.random, asyncio.sleep),
+        chance=chance,
         trust_domain=settings.trust_domain,
     )
+    census = Census(kube, chance=chance)
+    patrol = Patrol(kube, chance=chance, now=_now, reporter=socket.gethostname())
     log_in_now = partial(log_in, settings.kubeconfig, pulse.beat)
     tasks = await kopf.spawn_tasks(
         registry=routes.registry(login=log_in_now, watcher=keeper),
@@ -127,9 +133,11 @@ async def _work(
     # kopf has just taken the signals for itself, and would end by them without a word to us. They
     # are taken back before the loop can turn, so that none is lost in between.
     _stop_on_signals(stop)
-    # One of kopf's own from here on: all end together, also when one fails.
-    keeping = asyncio.create_task(keeper.run(), name="keeper of bindings")
-    await kopf.run_tasks([*tasks, keeping], ignored=ours)
+    # Kopf's own from here on: all end together, also when one fails.
+    working = [
+        asyncio.create_task(one.run(), name=type(one).__name__) for one in (keeper, census, patrol)
+    ]
+    await kopf.run_tasks([*tasks, *working], ignored=ours)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -43,7 +43,7 @@ def read(pod: Json) -> Mark | None:
             }:
                 names = tuple(str(name) for name in containers)
                 return Mark(binding=binding, generation=generation, image=image, containers=names)
-    except ValueError:
+    except (ValueError, RecursionError):  # whatever a pod's author has written there
         pass
     return None
 

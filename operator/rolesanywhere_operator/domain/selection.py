@@ -49,6 +49,14 @@ def decide(pod: Json, namespace: str, bindings: Bindings) -> Decision:
         return refused.refusal
 
 
+def asks(pod: Json) -> bool:
+    """Whether ``pod`` asks for credentials, or tries to in a way that is refused."""
+    try:
+        return isinstance(_wish(pods.annotations(pod)), _Wish)
+    except _Refused:
+        return True
+
+
 def mismatch(binding: Binding, pod: Json) -> str | None:
     """Why ``binding`` is not for ``pod``, if it is not."""
     labels = pods.labels(pod)

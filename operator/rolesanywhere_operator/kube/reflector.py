@@ -6,7 +6,7 @@ keeps the copy: old is better than empty. Never interprets objects: ``read`` doe
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, NoReturn, Protocol, TypeVar
 
@@ -83,6 +83,12 @@ class Reflector(Generic[T]):
     def objects(self) -> int:
         """How many are held."""
         return sum(map(len, self._held.values()))
+
+    def __iter__(self) -> Iterator[tuple[tuple[str, str], T]]:
+        """Every object, with its namespace and name. Nothing may be awaited meanwhile."""
+        for namespace, objects in self._held.items():
+            for name, held in objects.items():
+                yield (namespace, name), held
 
     def of(self, namespace: str) -> Mapping[str, T]:
         """The objects of ``namespace`` by name."""

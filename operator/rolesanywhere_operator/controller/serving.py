@@ -10,7 +10,8 @@ import asyncio
 import base64
 import binascii
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NoReturn, Protocol
@@ -29,6 +30,7 @@ from rolesanywhere_operator.domain.authorities import (
 from rolesanywhere_operator.domain.untyped import items, mapping
 from rolesanywhere_operator.kube.client import APPLY_PATCH, MERGE_PATCH, Json
 from rolesanywhere_operator.kube.errors import Conflict, KubeError, NotFound
+from rolesanywhere_operator.settings import ControllerSettings
 
 log = logging.getLogger(__name__)
 
@@ -197,6 +199,33 @@ class CertificateKeeper:
         if self._trusted is None or self._trusted[0] != found.authority:
             self._trusted = (found.authority, self._clock())
         return timedelta(seconds=self._clock() - self._trusted[1])
+
+
+@asynccontextmanager
+async def keeping(
+    objects: Objects,
+    settings: ControllerSettings,
+    *,
+    now: Callable[[], datetime],
+    clock: Callable[[], float],
+) -> AsyncIterator[None]:
+    """Keep the certificate for the length of the block, if ``settings`` leave it to us."""
+    secret, configuration = settings.webhook_secret, settings.webhook_configuration
+    if secret is None or configuration is None or settings.webhook_hosts is None:
+        yield
+        return
+    place = Place(
+        namespace=settings.namespace,
+        secret=secret,
+        configuration=configuration,
+        hosts=settings.webhook_hosts,
+    )
+    task = asyncio.create_task(CertificateKeeper(objects, place, now=now, clock=clock).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

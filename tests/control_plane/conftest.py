@@ -5,6 +5,7 @@ Without the programs, tests skip with the reason; under ``CI=true`` they fail in
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.chart.helm import FULLNAME, as_yaml, render
 from tests.cluster.binaries import Binaries, find_or_build, find_or_build_helm
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.controllers import Cluster
 from tests.cluster.release import CRD
 from tests.support.tools import build_or_skip
 
@@ -69,3 +71,13 @@ def accounts(control_plane: ControlPlane, helm: Path, namespace: str) -> Iterato
     control_plane.kubectl(
         "delete", "--filename=-", f"--namespace={namespace}", "--wait=false", input=as_yaml(roles)
     )
+
+
+@pytest.fixture
+def cluster(
+    schema: ControlPlane, accounts: dict[str, str], namespace: str, tmp_path: Path
+) -> Iterator[Cluster]:
+    """The CRD, the chart's account with the chart's permissions, and no controller yet."""
+    kubeconfig = schema.kubeconfig_for(accounts["controller"], namespace)
+    with ExitStack() as started:
+        yield Cluster(schema, namespace, kubeconfig, tmp_path, started)

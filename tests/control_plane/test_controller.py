@@ -1,99 +1,15 @@
 """The controller as a process of its own, with the chart's permissions, on a real API server."""
 
-import json
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import pytest
-
-from tests.chart.helm import FULLNAME
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.programs import Program, running
-from tests.operator.builders import a_raw_binding
+from tests.cluster.controllers import LEASE, LEASE_SECONDS, Cluster, told
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
-LEASE: Final = f"{FULLNAME}-controller"
-# Short, so that a takeover is; long enough that a busy machine renews in time.
-LEASE_SECONDS: Final = 6
 # A kind that this version knows and does not serve.
 OTHER_IDENTITY: Final = {"pkcs11": {"uri": "pkcs11:token=node", "modulePath": "/usr/lib/p11.so"}}
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """One namespace with the chart's controller account, and a way to start controllers in it."""
-
-    control_plane: ControlPlane
-    namespace: str
-    kubeconfig: Path
-    logs: Path
-    started: ExitStack
-
-    def start(self, name: str) -> Program:
-        """A controller process; ended with the test at the latest."""
-        settings = {
-            "namespace": self.namespace,
-            "lease_name": LEASE,
-            "lease_duration_seconds": LEASE_SECONDS,
-        }
-        log = self.logs / f"{name}.log"
-        return self.started.enter_context(
-            running("controller", kubeconfig=self.kubeconfig, log=log, settings=settings)
-        )
-
-    def leader(self, name: str) -> Program:
-        """A controller that has been elected."""
-        controller = self.start(name)
-        eventually(f"{name} leads", lambda: controller.lines("leading"))
-        return controller
-
-    def standby(self, name: str) -> Program:
-        """A controller that would lead if it could."""
-        controller = self.start(name)
-        eventually("the standby is ready", lambda: controller.is_ready)
-        return controller
-
-    def apply(self, **spec: Any) -> None:
-        """The binding ``reports`` with ``spec`` in place of what it would say."""
-        binding = a_raw_binding("reports", self.namespace, **spec)
-        del binding["metadata"]["generation"]
-        self.control_plane.apply(json.dumps(binding), namespace=self.namespace)
-
-    def binding(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.get("rolesanywherebinding/reports")
-        return found
-
-    def get(self, what: str) -> Any:
-        return self.control_plane.kubectl.get(what, f"--namespace={self.namespace}")
-
-    def judged(self, generation: int) -> dict[str, Any]:
-        """The binding once the controller has seen ``generation``."""
-
-        def look() -> dict[str, Any] | None:
-            found = self.binding()
-            seen = found.get("status", {}).get("observedGeneration")
-            return found if seen == generation else None
-
-        judged: dict[str, Any] = eventually(f"generation {generation} is judged", look)
-        return judged
-
-
-def told(binding: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    return {c["type"]: (c["status"], c["reason"]) for c in binding["status"]["conditions"]}
-
-
-@pytest.fixture
-def cluster(
-    schema: ControlPlane, accounts: dict[str, str], namespace: str, tmp_path: Path
-) -> Iterator[Cluster]:
-    """The CRD, the chart's account with the chart's permissions, and no controller yet."""
-    kubeconfig = schema.kubeconfig_for(accounts["controller"], namespace)
-    with ExitStack() as started:
-        yield Cluster(schema, namespace, kubeconfig, tmp_path, started)
 
 
 def test_a_good_binding_becomes_ready_and_a_change_is_followed(cluster: Cluster) -> None:

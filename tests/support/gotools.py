@@ -7,6 +7,7 @@ that is built anew when its files change.
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -72,6 +73,21 @@ def build_program(source: Path, *, timeout: float = BUILD_TIMEOUT_SECONDS) -> Pa
             title = f"{source.parent.name}/{source.name}"
             _build(source, ".", binary, title=title, cgo=False, flags=["-s", "-w"], timeout=timeout)
     return binary
+
+
+def source_file(module: str, package: str, path: str) -> Path:
+    """The file ``path`` of ``package``, as pinned by ``tests/tools/<module>``, copied to the cache.
+
+    Raises ``ToolMissing`` when go is missing or the module cannot be fetched.
+    """
+    source = TOOLS / module
+    version = _required_version(source, package)
+    copy = cache_dir() / "modules" / f"{source.name}-{version}" / Path(path).name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(copy.with_name(f"{copy.name}.lock")):
+        if not copy.exists():
+            _copy(_downloaded(source, package) / path, copy)
+    return copy
 
 
 def pinned_version(module: str, package: str) -> str:
@@ -144,7 +160,26 @@ def _build(
         fresh.replace(binary)
 
 
-def _run_go(command: list[str], source: Path, name: str, *, cgo: bool, timeout: float) -> None:
+def _downloaded(source: Path, package: str) -> Path:
+    """Where go keeps the module ``package``, whose sum ``go.sum`` holds."""
+    go = shutil.which("go")
+    if go is None:
+        raise ToolMissing(f"go is not installed, and fetches {package}; install Go 1.26")
+    told = _run_go([go, "mod", "download", "-json", package], source, package, cgo=False,
+                   timeout=BUILD_TIMEOUT_SECONDS)  # fmt: skip
+    return Path(json.loads(told)["Dir"])
+
+
+def _copy(file: Path, to: Path) -> None:
+    """Whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=to.parent) as scratch:
+        fresh = Path(scratch) / to.name
+        fresh.write_bytes(file.read_bytes())
+        fresh.replace(to)
+
+
+def _run_go(command: list[str], source: Path, name: str, *, cgo: bool, timeout: float) -> str:
+    """What go says. Raises ``ToolMissing`` when it fails."""
     environment = {**os.environ, "CGO_ENABLED": "1" if cgo else "0"}
     try:
         done = subprocess.run(
@@ -155,6 +190,7 @@ def _run_go(command: list[str], source: Path, name: str, *, cgo: bool, timeout: 
         raise ToolMissing(f"go did not finish building {name} in {timeout:.0f} seconds") from None
     if done.returncode != 0:
         raise ToolMissing(_why(name, done.stderr))
+    return done.stdout
 
 
 def _why(name: str, stderr: str) -> str:

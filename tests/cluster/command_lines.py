@@ -6,6 +6,7 @@ Pure: nothing is started here. No secret is in an argument; those lie in files.
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.cluster.audit import AuditFiles
 from tests.cluster.binaries import Binaries
 from tests.cluster.pki import KeyFiles
 
@@ -29,7 +30,7 @@ def etcd(binaries: Binaries, folder: Path) -> CommandLine:
 
 
 def kube_apiserver(
-    binaries: Binaries, folder: Path, *, keys: KeyFiles, tokens: Path, port: int
+    binaries: Binaries, folder: Path, *, keys: KeyFiles, tokens: Path, audit: AuditFiles, port: int
 ) -> CommandLine:
     """The API on loopback, with RBAC, for the users in ``tokens`` and every ServiceAccount."""
     return [
@@ -50,6 +51,9 @@ def kube_apiserver(
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={keys.service_account_key}",
         f"--service-account-signing-key-file={keys.service_account_key}",
+        # Every request of a ServiceAccount is on record once it is answered.
+        f"--audit-policy-file={audit.policy}",
+        f"--audit-log-path={audit.log}",
         # Required; no Service is reached by its address here.
         "--service-cluster-ip-range=10.0.0.0/24",
     ]

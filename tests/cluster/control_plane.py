@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
-from tests.cluster import command_lines
+from tests.cluster import audit, command_lines
+from tests.cluster.audit import AuditFiles
 from tests.cluster.binaries import Binaries
 from tests.cluster.command_lines import CommandLine
 from tests.cluster.kubeconfigs import write_kubeconfig
@@ -45,6 +46,7 @@ class ControlPlane:
     kubectl: Kubectl
     folder: Path
     processes: Sequence[Process]
+    audit: AuditFiles
 
     @classmethod
     @contextmanager
@@ -73,6 +75,7 @@ class ControlPlane:
                 kubectl=Kubectl(binaries.kubectl, admin, cache=site.folder / "kubectl"),
                 folder=site.folder,
                 processes=tuple(processes),
+                audit=site.audit,
             )
 
     def apply(self, manifest: str, *, namespace: str = "default") -> None:
@@ -101,6 +104,7 @@ class _Site:
     keys: KeyFiles
     tokens: Path
     kubeconfigs: Mapping[str, Path]
+    audit: AuditFiles
     api: Api
 
 
@@ -114,7 +118,8 @@ def _lay_out(folder: Path, port: int, *, now: datetime) -> _Site:
         )
         for user, token in tokens.items()
     }
-    return _Site(folder, port, keys, _token_file(folder, tokens), kubeconfigs, api)
+    recorded = audit.write_policy(folder)
+    return _Site(folder, port, keys, _token_file(folder, tokens), kubeconfigs, recorded, api)
 
 
 def _token_file(folder: Path, tokens: Mapping[str, str]) -> Path:
@@ -134,7 +139,12 @@ def _steps(
     yield command_lines.etcd(binaries, site.folder), None
     yield (
         command_lines.kube_apiserver(
-            binaries, site.folder, keys=site.keys, tokens=site.tokens, port=site.port
+            binaries,
+            site.folder,
+            keys=site.keys,
+            tokens=site.tokens,
+            audit=site.audit,
+            port=site.port,
         ),
         "/readyz",
     )

@@ -45,13 +45,14 @@ def inject(
     """
     binding = decision.binding
     image = binding.sidecar_image or default_image
+    injected = marks.is_injected(pod)
     operations = [
         *_container_operations(pod, decision),
         *_volume_operations(pod, binding),
-        *_mark_operations(pod, decision, image=image),
+        *_mark_operations(pod, decision, image=image, injected=injected),
     ]
     # Last, because it moves the init containers that the operations above point at.
-    if not marks.is_injected(pod):
+    if not injected:
         first = manifests.sidecar(binding, image, start_after=start_after)
         operations += _insert(pods.spec(pod), "/spec", "initContainers", [first], at="0")
     return operations
@@ -68,12 +69,22 @@ def _container_operations(pod: Json, decision: Inject) -> Iterator[Operation]:
 
 def _environment_operations(container: Json, path: str, binding: Binding) -> Iterator[Operation]:
     present = {str(variable.get("name")): variable for variable in pods.environment(container)}
+    exceptions = _proxy_exceptions(present)
     missing = {
         name: value
-        for name, value in _variables(container, present, binding).items()
+        for name, value in (_variables(container, present, binding) | exceptions).items()
         if name not in present
     }
-    exceptions = _proxy_exceptions(present)
+    if exceptions:
+        yield from _exception_operations(container, path, present, exceptions)
+    added = [{"name": name, "value": value} for name, value in missing.items()]
+    yield from _insert(container, path, "env", added)
+
+
+def _exception_operations(
+    container: Json, path: str, present: Mapping[str, Json], exceptions: Mapping[str, str]
+) -> Iterator[Operation]:
+    """What makes those that are there say what they have to."""
     for index, variable in enumerate(pods.environment(container)):
         name = str(variable.get("name"))
         # Of two with one name the last counts.
@@ -82,8 +93,6 @@ def _environment_operations(container: Json, path: str, binding: Binding) -> Ite
             if value != variable.get("value"):
                 # Not "replace": the API server drops an empty value, and the member with it.
                 yield {"op": "add", "path": f"{path}/env/{index}/value", "value": value}
-    added = [{"name": name, "value": value} for name, value in missing.items()]
-    yield from _insert(container, path, "env", added)
 
 
 def _variables(container: Json, present: Mapping[str, Json], binding: Binding) -> dict[str, str]:
@@ -93,7 +102,7 @@ def _variables(container: Json, present: Mapping[str, Json], binding: Binding) -
     region = manifests.region(binding)
     if not region.keys() & present.keys() and not _may_come_from_elsewhere(container, region):
         wanted |= region
-    return wanted | _proxy_exceptions(present)
+    return wanted
 
 
 def _may_come_from_elsewhere(container: Json, names: Mapping[str, str]) -> bool:
@@ -151,7 +160,9 @@ def _volume_operations(pod: Json, binding: Binding) -> list[Operation]:
     return _insert(pods.spec(pod), "/spec", "volumes", missing)
 
 
-def _mark_operations(pod: Json, decision: Inject, *, image: str) -> Iterator[Operation]:
+def _mark_operations(
+    pod: Json, decision: Inject, *, image: str, injected: bool
+) -> Iterator[Operation]:
     binding = decision.binding
     fresh = Mark(
         binding=binding.name,
@@ -160,7 +171,7 @@ def _mark_operations(pod: Json, decision: Inject, *, image: str) -> Iterator[Ope
         containers=decision.containers,
     )
     # The sidecar of an earlier injection stays as it is, and so does what is said of it.
-    earlier = marks.read(pod) if marks.is_injected(pod) else None
+    earlier = marks.read(pod) if injected else None
     mark = replace(earlier or fresh, containers=decision.containers)
     yield from _put(pod, "labels", BINDING_LABEL, mark.binding)
     yield from _put(pod, "annotations", INJECTED_ANNOTATION, str(mark))

@@ -3,8 +3,9 @@
 Never looks at a pod: where these pieces go, and whether they are there, is `injection`'s to know.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from rolesanywhere_contract.names import (
@@ -18,7 +19,7 @@ from rolesanywhere_contract.names import (
     TOKEN_PATH,
     TOKEN_VOLUME,
 )
-from rolesanywhere_contract.settings import variable
+from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator.domain import identityvolumes
 from rolesanywhere_operator.domain.bindings import Binding
 
@@ -141,10 +142,10 @@ def region(binding: Binding) -> dict[str, str]:
 
 
 def _sidecar_environment(binding: Binding, start_after: datetime | None) -> list[Json]:
-    settings = [
-        {"name": name, "value": _literal(value)}
-        for name, value in replace(binding.settings, start_after=start_after).to_env().items()
-    ]
+    spelt = dict(_spelt(binding.settings))
+    if start_after is not None:
+        spelt[variable("start_after")] = start_after.isoformat().replace("+00:00", "Z")
+    settings = [{"name": name, "value": value} for name, value in spelt.items()]
     template = binding.role_session_name
     if template is None:
         return settings
@@ -157,6 +158,12 @@ def _sidecar_environment(binding: Binding, start_after: datetime | None) -> list
         for name, path in used.values()
     ]
     return [*fields, *settings, {"name": variable("role_session_name"), "value": template}]
+
+
+@lru_cache(maxsize=1024)
+def _spelt(settings: Settings) -> Mapping[str, str]:
+    """What a binding's sidecars share; kept, because spelling it takes as long as all the rest."""
+    return {name: _literal(value) for name, value in settings.to_env().items()}
 
 
 def _literal(value: str) -> str:

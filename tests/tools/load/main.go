@@ -1,5 +1,6 @@
 // Command load asks one address for one document, again and again, over kept connections, and
-// prints how long that took as JSON.
+// prints how long that took as JSON. It gets the document, or posts another for it, over TLS if told
+// whom to trust.
 //
 // It speaks just enough HTTP/1.1 for that, so that its own core is never what is measured. At a
 // steady rate a request that had to wait for the answer before it counts from when it was due, so
@@ -9,6 +10,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -34,6 +37,7 @@ func (h *headers) Set(s string) error { *h = append(*h, s); return nil }
 // plan is what to ask, by how many, how often and for how long.
 type plan struct {
 	address     string
+	trust       *x509.CertPool
 	request     []byte
 	expect      []byte
 	connections int
@@ -62,7 +66,11 @@ type tally struct {
 }
 
 func main() {
-	found, err := run(read())
+	asked, err := read()
+	var found report
+	if err == nil {
+		found, err = run(asked)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
 		os.Exit(1)
@@ -72,10 +80,12 @@ func main() {
 	}
 }
 
-func read() plan {
+func read() (plan, error) {
 	var sent headers
 	address := flag.String("address", "", "host:port of the server")
-	path := flag.String("path", "/", "what to GET")
+	path := flag.String("path", "/", "what to ask for")
+	body := flag.String("body", "", "file that is posted; without one, the request is a GET")
+	authority := flag.String("ca", "", "PEM file to verify TLS by; without one, there is no TLS")
 	expect := flag.String("expect", "", "what every answer must contain")
 	connections := flag.Int("connections", 1, "connections, each with one request at a time")
 	rate := flag.Float64("rate", 0, "requests a second over all connections; 0: as many as can be")
@@ -83,13 +93,52 @@ func read() plan {
 	duration := flag.Duration("duration", 3*time.Second, "how long it counts")
 	flag.Var(&sent, "header", "a header line, as often as needed")
 	flag.Parse()
+	request, err := written(*path, *address, *body, sent)
+	if err != nil {
+		return plan{}, err
+	}
+	trust, err := trusted(*authority)
+	if err != nil {
+		return plan{}, err
+	}
+	return plan{
+		*address, trust, request, []byte(*expect), *connections, *rate, *warmUp, *duration,
+	}, nil
+}
+
+// written is the request, head and body, as it goes out each time.
+func written(path, address, file string, lines headers) ([]byte, error) {
+	method, content := "GET", []byte(nil)
+	if file != "" {
+		var err error
+		if content, err = os.ReadFile(file); err != nil {
+			return nil, err
+		}
+		method, lines = "POST", append(lines, fmt.Sprintf("Content-Length: %d", len(content)))
+	}
 	var request bytes.Buffer
-	fmt.Fprintf(&request, "GET %s HTTP/1.1\r\nHost: %s\r\n", *path, *address)
-	for _, line := range sent {
+	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, address)
+	for _, line := range lines {
 		fmt.Fprintf(&request, "%s\r\n", line)
 	}
 	request.WriteString("\r\n")
-	return plan{*address, request.Bytes(), []byte(*expect), *connections, *rate, *warmUp, *duration}
+	request.Write(content)
+	return request.Bytes(), nil
+}
+
+func trusted(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate", file)
+	}
+	return pool, nil
 }
 
 func run(p plan) (report, error) {
@@ -151,20 +200,28 @@ func (k *kept) close() {
 	}
 }
 
-func (k *kept) open(address string) error {
+func (k *kept) open(address string, trust *x509.CertPool) error {
 	if k.connection != nil {
 		return nil
 	}
-	connection, err := net.DialTimeout("tcp", address, patience)
+	connection, err := dialed(address, trust)
 	if err == nil {
 		k.connection, k.reader = connection, bufio.NewReaderSize(connection, 64*1024)
 	}
 	return err
 }
 
+func dialed(address string, trust *x509.CertPool) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: patience}
+	if trust == nil {
+		return plain.Dial("tcp", address)
+	}
+	return tls.DialWithDialer(plain, "tcp", address, &tls.Config{RootCAs: trust})
+}
+
 // once sends the request and reads the whole answer.
 func (k *kept) once(p plan) error {
-	if err := k.open(p.address); err != nil {
+	if err := k.open(p.address, p.trust); err != nil {
 		return err
 	}
 	if err := k.connection.SetDeadline(time.Now().Add(patience)); err != nil {

@@ -56,6 +56,8 @@ def kube_apiserver(
         f"--audit-log-path={audit.log}",
         # Required; no Service is reached by its address here.
         "--service-cluster-ip-range=10.0.0.0/24",
+        # Beta and off in 1.36: without it the API server silently empties such a volume.
+        "--feature-gates=PodCertificateRequest=true",
     ]
 
 

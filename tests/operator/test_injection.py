@@ -90,8 +90,20 @@ def asking_pods(draw: st.DrawFn) -> dict[str, Any]:
     return {"metadata": metadata, "spec": spec | draw(strange), **draw(strange)}
 
 
+ISSUER = {"issuerRef": {"name": "ca"}}
+OF_EVERY_KIND = [
+    a_binding(),
+    a_binding(identity={"certManager": ISSUER}),
+    a_binding(identity={"certManager": ISSUER | {"mode": "PerPod"}}),
+    a_binding(identity={"csi": {"driver": "csi.example.com", "certificateFile": "a.pem"}}),
+    a_binding(identity={"podCertificate": {"signerName": "a.b/c", "keyType": "RSA3072"}}),
+]
 served_bindings = st.sampled_from(
-    [a_binding(), a_binding(imds=False), a_binding(roleSessionName="{pod}", sidecar={"port": 9000})]
+    [
+        *OF_EVERY_KIND,
+        a_binding(imds=False),
+        a_binding(roleSessionName="{pod}", sidecar={"port": 9000}),
+    ]
 )
 
 
@@ -229,8 +241,9 @@ def test_containers_not_chosen_get_nothing() -> None:
     assert app != a_container("app")
 
 
-def test_the_key_is_mounted_into_the_sidecar_alone() -> None:
-    pod = injected(a_pod(initContainers=[a_container("setup")]), a_binding())
+@pytest.mark.parametrize("binding", OF_EVERY_KIND, ids=lambda binding: str(binding.identity))
+def test_the_key_is_mounted_into_the_sidecar_alone(binding: Binding) -> None:
+    pod = injected(a_pod(initContainers=[a_container("setup")]), binding)
     everyone = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
     mounting = [
         container["name"]
@@ -238,6 +251,68 @@ def test_the_key_is_mounted_into_the_sidecar_alone() -> None:
         if any(mount["name"] == "rolesanywhere-identity" for mount in container["volumeMounts"])
     ]
     assert mounting == ["rolesanywhere-sidecar"]
+
+
+# What Pod Security "restricted" allows (Kubernetes documentation, "Pod Security Standards").
+RESTRICTED_VOLUMES = {
+    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim",
+    "projected", "secret",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("binding", OF_EVERY_KIND, ids=lambda binding: str(binding.identity))
+def test_no_volume_of_ours_is_more_than_a_restricted_pod_may_have(binding: Binding) -> None:
+    for volume in injected(a_pod(), binding)["spec"]["volumes"]:
+        assert volume.keys() - {"name"} <= RESTRICTED_VOLUMES
+
+
+@pytest.mark.parametrize("binding", OF_EVERY_KIND, ids=lambda binding: str(binding.identity))
+def test_the_sidecars_user_can_read_the_key_and_nobody_write_it(binding: Binding) -> None:
+    # It shares no group with the pod: a driver is told of it, else the mode lets it in.
+    volume = injected(a_pod(), binding)["spec"]["volumes"][0]
+    assert volume["name"] == "rolesanywhere-identity"
+    source = volume.get("secret") or volume.get("projected") or volume["csi"]
+    assert source.get("readOnly") is True or source["defaultMode"] == 0o444
+
+
+PER_POD = {"certManager": ISSUER | {"mode": "PerPod", "commonName": "${POD_NAME}.${POD_NAMESPACE}"}}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "length"),
+    [
+        ({"name": "p" * 57}, None),
+        ({"name": "p" * 58}, 65),
+        ({"generateName": "p" * 52}, None),
+        ({"generateName": "p" * 53}, 65),
+        # The API server cuts the prefix of a name that it makes, whatever its length.
+        ({"generateName": "p" * 250}, 70),
+    ],
+)
+def test_a_pod_whose_name_its_certificate_cannot_hold_is_refused(
+    metadata: dict[str, str], length: int | None
+) -> None:
+    pod = a_pod()
+    del pod["metadata"]["name"]
+    pod["metadata"] |= metadata
+    binding = a_binding(identity=PER_POD)
+    decision = selection.decide(pod, "team-a", {"reports": binding})
+    if length is None:
+        assert isinstance(decision, Inject)
+        return
+    assert isinstance(decision, Refuse)
+    assert decision.reason == "NameTooLong"
+    assert f"a name of {length} characters, expected 64 at most" in decision.sentence
+
+
+def test_the_service_account_counts_in_a_certificates_name() -> None:
+    names = {"dnsNames": ["${SERVICE_ACCOUNT_NAME}." + "d" * 245]}
+    binding = a_binding(identity={"certManager": PER_POD["certManager"] | names})
+    bindings = {"reports": binding}
+    assert isinstance(selection.decide(a_pod(), "team-a", bindings), Inject)
+    refused = selection.decide(a_pod(serviceAccountName="reporter"), "team-a", bindings)
+    assert isinstance(refused, Refuse)
+    assert "a name of 254 characters, expected 253 at most" in refused.sentence
 
 
 def test_kubernetes_expands_nothing_in_what_a_binding_says() -> None:

@@ -15,6 +15,9 @@ VARIABLES: Final = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "SERVICE_ACCOUNT_NAM
 # session tag, which is what Roles Anywhere makes of a URI (STS API reference, Tag).
 LENGTHS: Final = {"commonName": 64, "dnsNames": 253, "uris": 256}
 
+# All are equally long.
+SOME_UID: Final = "00000000-0000-0000-0000-000000000000"
+
 DEFAULT_TRUST_DOMAIN: Final = "cluster.local"
 
 # SPIFFE-ID, section 2.1.
@@ -22,7 +25,6 @@ _TRUST_DOMAIN: Final = re.compile(r"[a-z0-9._-]{1,255}")
 _SECRET_NAME_LENGTH: Final = 253
 _SECRET_PREFIX: Final = "rolesanywhere-"  # noqa: S105 - how a name begins
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}", re.ASCII)
-_UID_LENGTH: Final = 36
 
 
 class NameTooLong(ValueError):
@@ -71,9 +73,7 @@ def filled(template: str, *, pod: str, namespace: str, service_account: str, uid
 
 def shortest(template: str, *, namespace: str) -> str:
     """``template`` for a pod whose names are as short as they get: no pod's is shorter."""
-    return filled(
-        template, pod="x", namespace=namespace, service_account="x", uid="x" * _UID_LENGTH
-    )
+    return filled(template, pod="x", namespace=namespace, service_account="x", uid=SOME_UID)
 
 
 def variables(template: str) -> list[str]:

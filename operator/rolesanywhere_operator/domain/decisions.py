@@ -34,6 +34,7 @@ class Reason(StrEnum):
     SHARED_PROCESS_NAMESPACE = "SharedProcessNamespace"
     PORT_TAKEN = "PortTaken"
     NAME_TAKEN = "NameTaken"
+    NAME_TOO_LONG = "NameTooLong"
     INJECTED_FOR_ANOTHER = "InjectedForAnother"
 
 

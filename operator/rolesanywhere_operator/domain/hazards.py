@@ -15,9 +15,10 @@ from rolesanywhere_contract.names import (
     TOKEN_DIRECTORY,
     TOKEN_VOLUME,
 )
-from rolesanywhere_operator.domain import manifests, marks, pods
+from rolesanywhere_operator.domain import certnames, manifests, marks, pods
 from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.decisions import Reason, Refuse
+from rolesanywhere_operator.domain.identities import PerPodIdentity
 from rolesanywhere_operator.domain.pods import Json
 
 
@@ -44,6 +45,7 @@ def of_pod_with(pod: Json, binding: Binding) -> Refuse | None:
         _shared_processes(pod, binding),
         _taken_port(pod, binding),
         *_taken_names(pod),
+        *_long_names(pod, binding),
         _other_binding(pod, binding),
     )
     found = next((refusal for refusal in checks if refusal is not None), None)
@@ -83,6 +85,31 @@ def _taken_port(pod: Json, binding: Binding) -> Refuse | None:
                     f" for {ours[number]}; {way_out}",
                 )
     return None
+
+
+def _long_names(pod: Json, binding: Binding) -> Iterator[Refuse]:
+    """What cannot be in the certificate that would be issued for this pod: it is never cut."""
+    if not isinstance(binding.identity, PerPodIdentity):
+        return
+    for field, template in binding.identity.wanted.names():
+        length = len(_filled(template, pod, binding))
+        if length > certnames.LENGTHS[field]:
+            yield Refuse(
+                Reason.NAME_TOO_LONG,
+                f"the pod's certificate would have a name of {length} characters, expected"
+                f" {certnames.LENGTHS[field]} at most: {template}; shorten the pod's names, or"
+                f" spec.identity.certManager.{field} in binding {binding.name}",
+            )
+
+
+def _filled(template: str, pod: Json, binding: Binding) -> str:
+    return certnames.filled(
+        template,
+        pod=pods.some_name(pod),
+        namespace=binding.namespace,
+        service_account=pods.service_account(pod),
+        uid=certnames.SOME_UID,
+    )
 
 
 def _other_binding(pod: Json, binding: Binding) -> Refuse | None:

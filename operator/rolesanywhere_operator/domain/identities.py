@@ -3,7 +3,7 @@
 Never says what a kind looks like in a pod: that is `manifests`' to know.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -60,6 +60,13 @@ class WantedCertificate:
     common_name: str | None = None
     dns_names: tuple[str, ...] = ()
     uris: tuple[str, ...]
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Every name, with the field of the spec that it is from."""
+        if self.common_name is not None:
+            yield "commonName", self.common_name
+        yield from (("dnsNames", name) for name in self.dns_names)
+        yield from (("uris", uri) for uri in self.uris)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

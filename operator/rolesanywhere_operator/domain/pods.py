@@ -4,9 +4,13 @@ Never changes a pod, never knows why somebody asks.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 Json = Mapping[str, Any]
+
+# How the API server makes a name: as much of the prefix as this, and as many characters more.
+_GENERATED_PREFIX: Final = 58
+_GENERATED_SUFFIX: Final = "x" * 5
 
 
 def spec(pod: Json) -> Json:
@@ -64,6 +68,12 @@ def service_account(pod: Json) -> str:
     # serviceAccount is the older spelling of the same field, and still accepted.
     chosen = spec(pod).get("serviceAccountName") or spec(pod).get("serviceAccount")
     return chosen or "default"
+
+
+def some_name(pod: Json) -> str:
+    """The pod's name, or one that is as long while the API server has yet to choose it."""
+    prefix = str(metadata(pod).get("generateName") or "")
+    return metadata(pod).get("name") or prefix[:_GENERATED_PREFIX] + _GENERATED_SUFFIX
 
 
 def display_name(pod: Json) -> str:

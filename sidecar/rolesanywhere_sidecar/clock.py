@@ -92,10 +92,10 @@ class Skew:
 
     def learn(self, theirs: datetime, *, sent: datetime, received: datetime) -> None:
         """``theirs`` is a Date header; ``sent`` and ``received`` this machine's time around it."""
-        ahead = measured(theirs, sent=sent, received=received, held=self._ahead)
-        if abs(ahead) > LARGEST_SKEW:
+        # Before any sum: one that ends beyond the calendar has no result.
+        if abs(received - theirs) > LARGEST_SKEW:
             return
-        self._ahead = ahead
+        self._ahead = measured(theirs, sent=sent, received=received, held=self._ahead)
         self._learned_at = (received, self._uptime())
         self._tell()
 

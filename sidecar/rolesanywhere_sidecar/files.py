@@ -6,8 +6,10 @@ Never waits: a pipe is refused, not read. Knows nothing of what is in a file.
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 # Keys and certificates are kilobytes, all public authorities together a few hundred of them; a
 # path to something else must not fill the memory.
@@ -16,13 +18,16 @@ LARGEST_FILE_BYTES: Final = 1024 * 1024
 
 def read_regular(path: Path) -> bytes:
     """All of the file. Raises OSError, also for what is no ordinary file or is far too large."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(0, "it is not a regular file")
-    with path.open("rb") as file:
+    return read_with_status(path)[0]
+
+
+def read_with_status(path: Path) -> tuple[bytes, os.stat_result]:
+    """As `read_regular`, and whose file it is that was read. Raises OSError."""
+    with _opened(path) as (file, status):
         content = file.read(LARGEST_FILE_BYTES + 1)
     if len(content) > LARGEST_FILE_BYTES:
         raise OSError(0, f"it is larger than {LARGEST_FILE_BYTES} bytes")
-    return content
+    return content, status
 
 
 def read_own(path: Path, *, most: int) -> bytes | None:
@@ -31,12 +36,29 @@ def read_own(path: Path, *, most: int) -> bytes | None:
     Ours is a regular file of our user that nobody else may write. Never raises.
     """
     try:
-        # Neither a link that leads elsewhere nor a pipe that makes us wait.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(most) if is_own(os.fstat(descriptor)) else None
+        # A link may lead elsewhere.
+        with _opened(path, os.O_NOFOLLOW) as (file, status):
+            return file.read(most) if is_own(status) else None
     except (OSError, ValueError):  # a null in the name is a ValueError
         return None
+
+
+@contextmanager
+def _opened(path: Path, flags: int = 0) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+    """A regular file, and whose it is, by what was opened: a name may lead elsewhere by then.
+
+    Waits for nobody at the other end of a pipe. Raises OSError.
+    """
+    flags |= os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "it is not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            yield file, status
+    finally:
+        os.close(descriptor)
 
 
 def is_own(status: os.stat_result) -> bool:

@@ -2,6 +2,7 @@
 
 import base64
 import codecs
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar.files import LARGEST_FILE_BYTES
 from rolesanywhere_sidecar.identities import der, pem
 from rolesanywhere_sidecar.identities.certificates import (
     MOST_LISTED,
@@ -158,3 +160,40 @@ def test_every_pem_block_is_part_of_its_file(content: bytes) -> None:
     assert [block.decoded() for block in pem.blocks(content + sealed)][-1:] == [content] or (
         content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     )
+
+
+@pytest.mark.parametrize("kind", ["CERTIFICATE", "PRIVATE KEY"])
+def test_a_file_of_beginnings_is_refused_at_once(kind: str) -> None:
+    """As large as a file may be: nothing else runs while it is looked at."""
+    content = f"-----BEGIN {kind}-----\n".encode() * (LARGEST_FILE_BYTES // 32)
+    begun = time.monotonic()
+    with pytest.raises(RolesAnywhereError):
+        read_certificates(content, where=WHERE)
+    with pytest.raises(RolesAnywhereError):
+        open_key(WHERE, content)
+    assert time.monotonic() - begun < 2
+
+
+def test_a_key_is_found_behind_what_never_ends() -> None:
+    content = b"-----BEGIN CERTIFICATE-----\nMIIB\n" + LEAF.key_pem()
+    assert open_key(WHERE, content).public_key == LEAF.key.public_key()
+    with pytest.raises(InvalidIdentity, match="cannot be read"):
+        read_certificates(content + LEAF.certificate_pem, where=WHERE)
+
+
+def test_a_sequence_of_very_many_parts_is_refused_at_once() -> None:
+    parts = b"\x05\x00" * (LARGEST_FILE_BYTES // 2 - 4)
+    content = b"\x30\x83" + len(parts).to_bytes(3, "big") + parts
+    begun = time.monotonic()
+    with pytest.raises(RolesAnywhereError):
+        open_key(WHERE, content)
+    assert len(der.parse(content).children()) == der.MOST_CHILDREN
+    assert len(der.parse(content).children(1 << 30)) == len(parts) // 2
+    assert time.monotonic() - begun < 5
+
+
+def test_indefinite_lengths_are_read_but_not_for_ever() -> None:
+    assert der.parse(b"\x30\x80\x05\x00\x00\x00").children() == (der.Element(5, b""),)
+    for endless in (b"\x30\x80" * 500_000, b"\x30\x80" * 500 + bytes(1000), b"\x30\x80\x05"):
+        with pytest.raises(der.Malformed):
+            der.parse(endless)

@@ -4,11 +4,11 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rolesanywhere_sidecar.clock import CorrectedClock, Skew, SystemClock, uptime
-from tests.support.clocks import FakeClock
+from rolesanywhere_sidecar.clock import LARGEST_SKEW, CorrectedClock, Skew, SystemClock, uptime
+from tests.support.clocks import START, FakeClock
 
 
 async def test_a_pause_ends_after_its_seconds() -> None:
@@ -113,6 +113,23 @@ def test_a_service_from_another_age_is_not_believed(years: int) -> None:
     told(skew, machine, theirs=machine.wall + timedelta(days=365 * years))
     assert not skew.known
     assert skew.correct(machine.wall) == machine.wall
+
+
+times = st.datetimes(timezones=st.just(UTC))
+
+
+@given(times, times, st.timedeltas(timedelta(), timedelta(seconds=15)))
+@example(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), START, timedelta(seconds=1))
+@example(datetime(1, 1, 1, tzinfo=UTC), START, timedelta(seconds=1))
+@example(datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), timedelta())
+def test_no_date_of_the_calendar_is_too_much(
+    theirs: datetime, received: datetime, took: timedelta
+) -> None:
+    """It comes with a session that is good."""
+    skew = Skew(Uptime())
+    sent = received - min(took, received - datetime.min.replace(tzinfo=UTC))
+    skew.learn(theirs.replace(microsecond=0), sent=sent, received=received)
+    assert skew.known == (abs(received - theirs.replace(microsecond=0)) <= LARGEST_SKEW)
 
 
 def test_what_was_learned_is_forgotten_when_somebody_sets_the_clock() -> None:

@@ -24,12 +24,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar.identities import der as dersupport
 from rolesanywhere_sidecar.identities.keys import (
     Digest,
     InvalidKey,
     PasswordMissing,
     PasswordWrong,
     UnsupportedKey,
+    costs,
     open_key,
     opened,
 )
@@ -163,8 +165,93 @@ def test_a_scheme_that_nobody_reads_here_is_named() -> None:
 @pytest.mark.parametrize("derivation", ["sha256", "scrypt"])
 def test_a_derivation_without_end_is_refused_at_once(derivation: Derivation) -> None:
     content = encrypted(der(EC), b"x", derivation=derivation, claimed=1 << 40)
-    with pytest.raises(UnsupportedKey, match="asks for more time or memory"):
+    with pytest.raises(UnsupportedKey, match=r"asks for .* to be opened, expected .* at most"):
         open_key(WHERE, content, password=b"x")
+
+
+def test_a_derivation_that_would_not_fit_into_a_pod_is_refused() -> None:
+    """Half of what a small pod has: the kernel would end us, and again after each restart."""
+    content = encrypted(der(EC), b"x", derivation="scrypt", claimed=65_536)
+    with pytest.raises(UnsupportedKey) as caught:
+        open_key(WHERE, content, password=b"x")
+    assert "asks for 64 MiB of memory (scrypt) to be opened, expected 32 at most" in str(
+        caught.value
+    )
+
+
+def test_the_schemes_before_pbes2_are_bounded_as_well() -> None:
+    content = (FILES / "openssl-1-rc2.key").read_bytes()
+    data = base64.b64decode(b"".join(content.split(b"\n")[1:-2]))
+    assert costs.of_key(data) == costs.Cost(iterations=2048)
+
+
+# 65,537 is a number that shows in the bytes, and 8,388,607 is as long.
+ROUNDS, GREEDY = b"\x02\x03\x01\x00\x01", b"\x02\x03\x7f\xff\xff"
+SEALED_STORE = a_store(
+    PrivateFormat.PKCS12.encryption_builder()
+    .kdf_rounds(0x010001)
+    .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
+    .hmac_hash(hashes.SHA256())
+    .build(b"x")
+)
+
+
+def greedy(store: bytes, place: int) -> bytes:
+    """``store``, which asks for far more iterations at one of its places."""
+    parts = store.split(ROUNDS)
+    return ROUNDS.join(parts[: place + 1]) + GREEDY + ROUNDS.join(parts[place + 1 :])
+
+
+def as_ber(store: bytes) -> bytes:
+    """``store`` as streaming encoders write it: without lengths, its octets in two parts."""
+    version, safe, mac = dersupport.parse(store).children()
+    kind, wrapped = safe.children()
+    octets = wrapped.children()[0].octets()
+    halves = b"".join(
+        b"\x04\x82" + len(half).to_bytes(2, "big") + half for half in (octets[:99], octets[99:])
+    )
+    pieces = (
+        b"\x30\x80\x02\x01", version.content,
+        b"\x30\x80\x06", bytes([len(kind.content)]), kind.content,
+        b"\xa0\x80\x24\x80", halves, bytes(6),
+        b"\x30", bytes([len(mac.content)]), mac.content, bytes(2),
+    )  # fmt: skip
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("form", ["DER", "BER"])
+@pytest.mark.parametrize("place", range(SEALED_STORE.count(ROUNDS)))
+def test_a_pkcs12_file_whose_price_is_too_high_is_not_tried(
+    monkeypatch: pytest.MonkeyPatch, place: int, form: str
+) -> None:
+    """Its certificates and its key each have a number of their own."""
+    tried: list[bytes] = []
+    monkeypatch.setattr(
+        "cryptography.hazmat.primitives.serialization.pkcs12.load_pkcs12",
+        lambda content, _: tried.append(content),
+    )
+    monkeypatch.setattr(costs, "MOST_ITERATIONS", 1_000_000)
+    content = greedy(SEALED_STORE, place)
+    with pytest.raises(UnsupportedKey, match=r"asks for 8\d{6} iterations to be opened"):
+        open_store(as_ber(content) if form == "BER" else content, where=WHERE, password=b"x")
+    assert tried == []
+
+
+def test_all_of_a_files_derivations_are_added_up() -> None:
+    assert costs.of_store(SEALED_STORE) == costs.Cost(iterations=2 * 65_537 + 2048)
+    with pytest.raises(UnsupportedKey, match="asks for 16779262 iterations"):
+        open_store(greedy(greedy(SEALED_STORE, 0), 0), where=WHERE, password=b"x")
+
+
+def test_the_price_of_the_checksum_counts() -> None:
+    """Its iterations are what a PKCS#12 file ends with."""
+    content = SEALED_STORE.removesuffix(b"\x02\x02\x08\x00") + b"\x02\x02\x7f\xff"
+    assert costs.of_store(content) == costs.Cost(iterations=2 * 65_537 + 32_767)
+
+
+def test_a_pkcs12_file_in_ber_opens() -> None:
+    store = open_store(as_ber(SEALED_STORE), where=WHERE, password=b"x")
+    assert store.key().public_key == LEAF.key.public_key()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """Which requests go through a proxy."""
 
+import base64
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rolesanywhere_sidecar.service.proxies import InvalidProxy, Proxy, proxy_for
 
@@ -108,3 +112,39 @@ def test_a_wrong_proxy_is_told_by_its_variable_and_never_by_its_value(
 def test_a_wrong_proxy_that_nothing_goes_through_is_nobodys_trouble(exceptions: str) -> None:
     assert proxy_for(AWS, {"https_proxy": "http://", "no_proxy": exceptions}) is None
     assert proxy_for("https://127.0.0.1:8443", {"https_proxy": "http://"}) is None
+
+
+@pytest.mark.parametrize(
+    ("login", "sent"),
+    [
+        ("u:p%FF", b"u:p\xff"),
+        ("u:p\udcff", b"u:p\xff"),  # a byte of the environment that is no UTF-8
+        ("%C3%BC:%2F%40", "ü:/@".encode()),
+        ("ü:p", "ü:p".encode()),
+        ("u", b"u:"),
+    ],
+)
+def test_every_byte_of_a_login_is_sent_as_it_is(login: str, sent: bytes) -> None:
+    found = proxy_for(AWS, {"https_proxy": f"http://{login}@proxy.example:3128"})
+    assert found is not None
+    assert found.authorization is not None
+    assert base64.b64decode(found.authorization.removeprefix("Basic ")) == sent
+
+
+anything = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=60)
+schemes, ports = st.sampled_from(["http", "HTTPS"]), st.integers(-1, 99_999)
+hosts = st.sampled_from(["proxy", "[::1]", "10.1.2.3"]) | anything
+urls = st.builds("{}://{}@{}:{}".format, schemes, anything, hosts, ports)
+exceptions = st.lists(st.sampled_from(["*", ".com", "10.0.0.0/8", ":", "*.", "a:1"])).map(",".join)
+
+
+@given(anything | urls, anything | exceptions)
+def test_any_environment_names_a_proxy_or_none_or_is_refused(proxy: str, no_proxy: str) -> None:
+    try:
+        found = proxy_for(AWS, {"https_proxy": proxy, "no_proxy": no_proxy})
+    except InvalidProxy:
+        return
+    if found is not None:
+        assert 0 < found.port < 65_536
+        assert found.host
+        assert found.authorization is None or found.authorization.isascii()

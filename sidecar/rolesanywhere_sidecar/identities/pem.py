@@ -8,13 +8,12 @@ import base64
 import binascii
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-_BLOCK = re.compile(
-    rb"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>.*?)-----END (?P=label)-----", re.DOTALL
-)
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+_EDGE = re.compile(rb"-----(?P<edge>BEGIN|END) (?P<label>[A-Z0-9 ]+)-----")
 # "Proc-Type: 4,ENCRYPTED" and its like, which RFC 1421 puts before an empty line.
 _HEADERS = re.compile(rb"\A\s*(?:[A-Za-z0-9-]+:[^\n]*\n(?:[ \t][^\n]*\n)*)+")
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -43,16 +42,27 @@ class Block:
 
 
 def blocks(content: bytes) -> tuple[Block, ...]:
-    """Every complete block, in order."""
-    return tuple(
-        Block(found["label"].decode(), found[0], found["body"])
-        for found in _BLOCK.finditer(_plain(content))
-    )
+    """Every complete block, in order; one in which another begins has no end."""
+    return tuple(_complete(_plain(content)))
 
 
 def begun(content: bytes) -> tuple[str, ...]:
     """The label of every block that begins, whether or not it ends."""
     return tuple(label.decode() for label in _BEGIN.findall(_plain(content)))
+
+
+def _complete(content: bytes) -> Iterator[Block]:
+    """In one pass: to look for the end of each block that has none would take for ever."""
+    begin: re.Match[bytes] | None = None
+    for edge in _EDGE.finditer(content):
+        if edge["edge"] == b"BEGIN":
+            begin = edge
+        elif begin is not None:
+            if edge["label"] == begin["label"]:
+                text = content[begin.start() : edge.end()]
+                body = content[begin.end() : edge.start()]
+                yield Block(edge["label"].decode(), text, body)
+            begin = None
 
 
 def _plain(content: bytes) -> bytes:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.hosts import is_host, is_loopback
@@ -61,8 +61,13 @@ class Proxy:
         parts = urlsplit(self.url)
         if parts.username is None:
             return None
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        return f"Basic {base64.b64encode(login.encode()).decode()}"
+        login = b":".join(map(_unquoted, (parts.username, parts.password or "")))
+        return f"Basic {base64.b64encode(login).decode()}"
+
+
+def _unquoted(text: str) -> bytes:
+    """The bytes that percent-encoding means, and those of an environment that is not UTF-8."""
+    return unquote_to_bytes(text.encode(errors="surrogateescape"))
 
 
 def proxy_for(url: str, env: Mapping[str, str]) -> Proxy | None:

@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from rolesanywhere_sidecar.identities import der, pem
-from rolesanywhere_sidecar.identities.keys import legacy, mldsa, pbes2, pkcs12
+from rolesanywhere_sidecar.identities.keys import costs, legacy, mldsa, pbes2, pkcs12
 from rolesanywhere_sidecar.identities.keys.errors import (
     InvalidKey,
     PasswordMissing,
@@ -76,11 +76,8 @@ def holds_key(content: bytes) -> bool:
 def _from_der(data: bytes, *, where: str, password: bytes | None) -> FileKey:
     if mldsa.parameter_set(data):
         return mldsa.read_key(data, where=where)
-    if not pbes2.is_affordable(data):
-        raise UnsupportedKey(
-            f"the private key in {where} asks for more time or memory to be opened than is sound",
-            hint=f"encrypt it anew, with {pbes2.MOST_ITERATIONS} iterations at most",
-        )
+    if problem := costs.of_key(data).problem:
+        raise UnsupportedKey(f"the private key in {where} {problem}", hint=costs.HINT)
     try:
         key = _loaded(load_der_private_key, data, where=where, password=password)
         return signing_with(key, where=where)

@@ -97,7 +97,7 @@ class MldsaKey:
 def parameter_set(pkcs8: bytes) -> ParameterSet | None:
     """Which ML-DSA key ``pkcs8`` (DER, not encrypted) holds; None if it holds another, or none."""
     try:
-        algorithm = der.parse(pkcs8).children()[1].children()[0]
+        algorithm = der.parse(pkcs8).children(2)[1].children(1)[0]
     except (der.Malformed, IndexError):
         return None
     return PARAMETER_SETS.get(algorithm.content)
@@ -112,7 +112,7 @@ def read_key(pkcs8: bytes, *, where: str) -> MldsaKey:
     try:
         if kind is None:
             raise der.Malformed("not ML-DSA")
-        seed, expanded = _halves(der.parse(pkcs8).children()[2].octets())
+        seed, expanded = _halves(der.parse(pkcs8).children(3)[2].octets())
         if seed is None:
             return _expanded_key(expanded, kind)
         if len(seed) != SEED_BYTES:
@@ -138,7 +138,7 @@ def _halves(choice: bytes) -> tuple[bytes | None, bytes]:
     if element.tag == _SEED_TAG:
         return element.content, b""
     if element.tag == der.SEQUENCE:
-        halves = element.children()
+        halves = element.children(3)
         if len(halves) != 2 or not halves[1].octets():
             raise der.Malformed("not two halves")
         return halves[0].octets(), halves[1].octets()

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from rolesanywhere_sidecar.identities import der
+from rolesanywhere_sidecar.identities.keys.costs import SCRYPT
 
-# Object identifiers, as DER writes them: RFC 8018, appendix A and B, and RFC 7914, section 7.
+# Object identifiers, as DER writes them: RFC 8018, appendix A and B.
 _PBES2: Final = bytes.fromhex("2a864886f70d01050d")
 _PBKDF2: Final = bytes.fromhex("2a864886f70d01050c")
-_SCRYPT: Final = bytes.fromhex("2b06010401da47040b")
 _AES_CBC_BYTES: Final[Mapping[bytes, int]] = {
     bytes.fromhex("608648016503040102"): 16,
     bytes.fromhex("608648016503040116"): 24,
@@ -31,10 +31,6 @@ _HMAC: Final[Mapping[bytes, Callable[[], hashes.HashAlgorithm]]] = {
     bytes.fromhex("2a864886f70d020a"): hashes.SHA384,
     bytes.fromhex("2a864886f70d020b"): hashes.SHA512,
 }
-
-# What nobody waits for, or what no pod has memory for, is no key of ours.
-MOST_ITERATIONS: Final = 10_000_000
-MOST_SCRYPT_BYTES: Final = 256 * 1024 * 1024
 
 
 def decrypt(encrypted: bytes, password: bytes) -> bytes | None:
@@ -58,45 +54,29 @@ def decrypt(encrypted: bytes, password: bytes) -> bytes | None:
 def is_plain(data: bytes) -> bool:
     """Whether ``data`` is PKCS#8 without encryption, and not what a wrong password makes."""
     try:
-        children = der.parse(data).children()
+        children = der.parse(data).children(3)
     except der.Malformed:
         return False
-    tags = [child.tag for child in children[:3]]
+    tags = [child.tag for child in children]
     return tags == [der.INTEGER, der.SEQUENCE, der.OCTET_STRING]
 
 
-def is_affordable(encrypted: bytes) -> bool:
-    """Whether deriving the key of ``encrypted`` ends in reasonable time and memory."""
-    try:
-        parameters = _parameters(_pair(der.parse(encrypted))[0], _PBES2)
-        if parameters is None:
-            return True
-        derivation = _pair(parameters)[0]
-        numbers = [each for each in _pair(derivation)[1].children() if each.tag == der.INTEGER]
-        if _pair(derivation)[0].content == _SCRYPT:
-            cost, block, parallel = (each.number() for each in numbers[:3])
-            return 128 * cost * block * parallel <= MOST_SCRYPT_BYTES
-        return numbers[0].number() <= MOST_ITERATIONS
-    except (der.Malformed, ValueError, IndexError):
-        return True  # the library finds it malformed too, before it derives anything
-
-
 def _pair(element: der.Element) -> tuple[der.Element, der.Element]:
-    children = element.children() if element.tag == der.SEQUENCE else ()
+    children = element.children(3) if element.tag == der.SEQUENCE else ()
     if len(children) != 2:
         raise der.Malformed("not a pair")
     return children[0], children[1]
 
 
 def _parameters(algorithm: der.Element, wanted: bytes) -> der.Element | None:
-    children = algorithm.children()
+    children = algorithm.children(3)
     if len(children) != 2 or children[0] != der.Element(der.OBJECT_IDENTIFIER, wanted):
         return None
     return children[1]
 
 
 def _derivation(element: der.Element, length: int) -> Callable[[bytes], bytes] | None:
-    if (parameters := _parameters(element, _SCRYPT)) is not None:
+    if (parameters := _parameters(element, SCRYPT)) is not None:
         salt, cost, block, parallel, *_ = (*parameters.children(), *[_NOTHING] * 4)
         return Scrypt(
             salt=salt.octets(),

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from rolesanywhere_sidecar.identities.certificates import quietly
-from rolesanywhere_sidecar.identities.keys import legacy
+from rolesanywhere_sidecar.identities.keys import costs, legacy
 from rolesanywhere_sidecar.identities.keys.errors import (
     InvalidKey,
     PasswordMissing,
@@ -62,8 +62,12 @@ def open_store(content: bytes, *, where: str, password: bytes | None) -> Store:
         # It would end a C string in there: the library does not survive that.
         raise PasswordWrong(what)
     try:
+        if problem := costs.of_store(content).problem:
+            raise UnsupportedKey(f"{what} {problem}", hint=costs.HINT)
         found = _loaded(content, password or None)
         certificates = tuple(_certificates(found))
+    except UnsupportedKey:
+        raise
     except UnsupportedAlgorithm:
         raise legacy.refusal(content, what=what) or UnsupportedKey(
             f"{what} is encrypted in a way that is not supported",

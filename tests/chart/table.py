@@ -1,4 +1,4 @@
-"""The table of values in ``docs/chart.md``: names and defaults from values.yaml, words from the schema.
+"""The table in ``docs/chart.md``: values and defaults from values.yaml, words from the schema.
 
 ``python -m tests.chart.table`` writes it anew.
 """

@@ -13,18 +13,13 @@ from rolesanywhere_operator.settings import (
     WebhookSettings,
     variable,
 )
+from tests.chart import permissions
 from tests.chart.helm import CHART, FULLNAME, HelmFailed, Manifest, render
 from tests.cluster.binaries import find_or_build_helm
 from tests.support.tools import build_or_skip
 
 CRDS = CHART.parents[1] / "crds"
 CA = "-----BEGIN CERTIFICATE-----\nbm90IHJlYWxseQ==\n-----END CERTIFICATE-----\n"
-
-READ_BINDINGS = {
-    "apiGroups": ["rolesanywhere.dev"],
-    "resources": ["rolesanywherebindings"],
-    "verbs": ["get", "list", "watch"],
-}
 
 
 def rendered(**values: Any) -> list[Manifest]:
@@ -53,32 +48,11 @@ def test_the_schemas_in_the_chart_are_copies_of_the_one_source() -> None:
     assert copies == {path.name: path.read_bytes() for path in CRDS.iterdir()}
 
 
-def test_the_permissions_are_these_and_no_others(chart: list[Manifest]) -> None:
-    roles = {
-        (kind, name): role["rules"]
-        for kind in ("ClusterRole", "Role")
-        for name, role in of_kind(chart, kind).items()
-    }
-    assert roles == {
-        ("ClusterRole", f"aws-system-{FULLNAME}-webhook"): [READ_BINDINGS],
-        ("ClusterRole", f"aws-system-{FULLNAME}-controller"): [
-            READ_BINDINGS,
-            {
-                "apiGroups": ["rolesanywhere.dev"],
-                "resources": ["rolesanywherebindings/status"],
-                "verbs": ["patch"],
-            },
-            {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
-        ],
-        ("Role", f"{FULLNAME}-controller"): [
-            {
-                "apiGroups": ["coordination.k8s.io"],
-                "resources": ["leases"],
-                "resourceNames": [f"{FULLNAME}-controller"],
-                "verbs": ["get", "create", "update"],
-            }
-        ],
-    }
+def test_every_permission_is_granted_once_and_has_a_reason(chart: list[Manifest]) -> None:
+    """Once: nothing else grants what a rule grants. Whether it is needed, a cluster says."""
+    granted = permissions.granted(chart, namespace="aws-system")
+    assert sorted(granted) == sorted(set(granted))
+    assert sorted(permissions.documented()) == sorted(granted)
 
 
 def test_every_role_is_bound_to_the_account_of_its_own_name(chart: list[Manifest]) -> None:

@@ -7,6 +7,7 @@ controllers.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ _POLICY: Final = {
 class Request:
     """One request: what RBAC was asked about, and what it said."""
 
-    verb: str
+    verbs: frozenset[str]
     resource: str  # plural, group and subresource: pods, leases.coordination.k8s.io, x.y/status
     namespace: str
     name: str
@@ -48,8 +49,10 @@ class AuditFiles:
             if event["user"]["username"] != user or not about:
                 continue
             group, sub = about.get("apiGroup", ""), about.get("subresource", "")
+            created = event["responseStatus"]["code"] == HTTPStatus.CREATED
             yield Request(
-                verb=event["verb"],
+                # A PUT or PATCH that makes an object takes "create" as well, for that object.
+                verbs=frozenset({event["verb"], "create"} if created else {event["verb"]}),
                 resource=f"{about['resource']}.{group}".rstrip(".") + (f"/{sub}" if sub else ""),
                 namespace=about.get("namespace", ""),
                 name=about.get("name", ""),

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from tests.chart import permissions as chart
 from tests.chart.helm import FULLNAME
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
 
-BINDINGS = "rolesanywherebindings.rolesanywhere.dev"
-CERTIFICATES = "certificates.cert-manager.io"
-LEASE = f"leases.coordination.k8s.io/{FULLNAME}-controller"
+# Of one name, and yet of no namespace.
+CLUSTER_SCOPED = {"mutatingwebhookconfigurations.admissionregistration.k8s.io"}
 
 # Everybody may ask what he may do and what the API offers; what is left is what the chart gave.
 EVERYBODYS = {
@@ -54,31 +54,24 @@ def permissions(control_plane: ControlPlane, user: str, namespace: str) -> dict[
     return {name: verbs for name, verbs in found.items() if name not in EVERYBODYS}
 
 
-def test_the_webhook_reads_bindings_and_that_is_all(
-    control_plane: ControlPlane, namespace: str, users: dict[str, str]
+def documented(component: str, *, here: bool) -> dict[str, set[str]]:
+    """What the documentation says of an account; of one name only ``here``, in its namespace."""
+    found: dict[str, set[str]] = {}
+    for one in chart.documented():
+        if one.component == component and (here or not one.name or one.resource in CLUSTER_SCOPED):
+            name = one.name.replace(chart.NAME, FULLNAME)
+            found.setdefault(f"{one.resource}/{name}".rstrip("/"), set()).add(one.verb)
+    return found
+
+
+@pytest.mark.parametrize("component", ["webhook", "controller"])
+def test_an_account_may_do_what_is_documented_and_that_is_all(
+    control_plane: ControlPlane, namespace: str, users: dict[str, str], component: str
 ) -> None:
     for where in (namespace, "default", "kube-system"):
-        assert permissions(control_plane, users["webhook"], where) == {
-            BINDINGS: {"get", "list", "watch"}
-        }
-
-
-def test_the_controller_writes_status_certificates_events_and_one_lease(
-    control_plane: ControlPlane, namespace: str, users: dict[str, str]
-) -> None:
-    everywhere = {
-        BINDINGS: {"get", "list", "watch"},
-        f"{BINDINGS}/status": {"patch"},
-        CERTIFICATES: {"get", "list", "watch", "create", "patch", "delete"},
-        "events": {"create"},
-        "pods": {"list", "watch"},
-    }
-    for where in ("default", "kube-system"):
-        assert permissions(control_plane, users["controller"], where) == everywhere
-    assert permissions(control_plane, users["controller"], namespace) == {
-        **everywhere,
-        LEASE: {"get", "create", "update"},
-    }
+        allowed = permissions(control_plane, users[component], where)
+        anonymous = {name.replace(f"{namespace}-", ""): verbs for name, verbs in allowed.items()}
+        assert anonymous == documented(component, here=where == namespace), where
 
 
 def may(control_plane: ControlPlane, user: str, namespace: str, deed: str) -> bool:

@@ -68,7 +68,7 @@ def _policy(binding: Binding, tags: Mapping[str, list[str]]) -> Json:
         "ArnEquals": {"aws:SourceArn": str(binding.settings.trust_anchor_arn)},
     }
     for tag, values in tags.items():
-        operator, spelt = _matcher(binding, values)
+        operator, spelt = _matcher(values)
         key = f"aws:PrincipalTag/{tag}"
         conditions.setdefault(operator, {})[key] = spelt[0] if len(spelt) == 1 else spelt
     statement = {
@@ -80,26 +80,19 @@ def _policy(binding: Binding, tags: Mapping[str, list[str]]) -> Json:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _matcher(binding: Binding, values: list[str]) -> tuple[str, list[str]]:
+def _matcher(values: list[str]) -> tuple[str, list[str]]:
     """The condition operator for ``values``, and how it spells them."""
     if not any(certnames.variables(value) for value in values):
         return "StringEquals", values
-    return "StringLike", [_pattern(binding, value) for value in values]
+    return "StringLike", [_pattern(value) for value in values]
 
 
-def _pattern(binding: Binding, template: str) -> str:
+def _pattern(template: str) -> str:
     """``template`` with a wildcard for what only a pod knows (IAM user guide, "String condition
     operators"); a character that would be one by itself is spelt as a policy variable.
     """
     literal = re.sub(r"[*?]", r"${\g<0>}", template)
-    accounts = sorted(binding.service_account_names)
-    return certnames.filled(
-        literal,
-        pod="*",
-        namespace=binding.namespace,
-        uid="*",
-        service_account=accounts[0] if len(accounts) == 1 else "*",
-    )
+    return certnames.filled(literal, pod="*", namespace="*", uid="*", service_account="*")
 
 
 def _tags(binding: Binding, raw: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -114,7 +107,21 @@ def _tags(binding: Binding, raw: Mapping[str, Any]) -> dict[str, list[str]]:
         case _:
             uris, dns_names, name = [], [], None
     found = {URI: uris, DNS: dns_names, COMMON_NAME: [name] if name else _observed(raw)}
-    return {tag: values for tag, values in found.items() if values}
+    return {
+        tag: [_known(binding, value) for value in values] for tag, values in found.items() if values
+    }
+
+
+def _known(binding: Binding, template: str) -> str:
+    """``template`` with what all pods of ``binding`` share; the other variables stay."""
+    accounts = sorted(binding.service_account_names)
+    return certnames.filled(
+        template,
+        pod="${POD_NAME}",
+        namespace=binding.namespace,
+        uid="${POD_UID}",
+        service_account=accounts[0] if len(accounts) == 1 else "${SERVICE_ACCOUNT_NAME}",
+    )
 
 
 def _observed(raw: Mapping[str, Any]) -> list[str]:
@@ -156,6 +163,13 @@ def _warnings(binding: Binding, tags: Mapping[str, list[str]]) -> Iterator[str]:
                     f"{tag} {value!r} cannot be a session tag, and no session is given; expected 1"
                     " to 256 letters, digits, spaces and _.:/=+-@"
                 )
+    if isinstance(binding.identity, PerPodIdentity):
+        # Kubernetes hands a driver the attributes of a pod's volume as the pod's author wrote them.
+        yield (
+            "a certificate for each pod is asked for by a volume of the pod, and whoever creates"
+            f" pods in {binding.namespace} can ask for other names; let cert-manager's"
+            " approver-policy allow no names but these"
+        )
     if settings.role_arn.account != settings.profile_arn.account:
         yield (
             f"the role is in account {settings.role_arn.account} and the profile in"

@@ -1,10 +1,12 @@
 """The serving certificate changes under a listener that never closes: real sockets, real TLS."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
+from rolesanywhere_operator.controller import minting
 from rolesanywhere_operator.webhook.tls import ServingCertificate
-from tests.operator.certificates import Pair, a_pair, an_rsa_key
+from tests.operator.certificates import Pair, a_pair, an_rsa_key, for_clients_only
 
 
 @dataclass
@@ -122,6 +125,40 @@ async def test_garbage_and_missing_files_keep_the_one_before(
         assert not serving.refresh()
         assert serving.loaded
         assert await served_name(port) == "good"
+
+
+@pytest.mark.parametrize(
+    ("starts_in", "problem"),
+    [(-timedelta(days=2), "expired"), (timedelta(hours=1), "not yet valid")],
+)
+async def test_a_certificate_out_of_its_time_keeps_the_one_before(
+    files: Files, starts_in: timedelta, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    files.hold(a_pair("good"))
+    serving = ServingCertificate(files.certificate, files.private_key)
+    serving.refresh()
+    async with listening(serving.front) as port:
+        files.hold(a_pair("untimely", starts_in=starts_in))
+        assert [serving.refresh() for _ in range(3)] == [False] * 3
+        assert await served_name(port) == "good"
+    said = [vars(one) for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(said) == 1, "once, however often the files are looked at"
+    assert problem in said[0]["problem"]
+    assert said[0]["consequence"] == "the one before is kept"
+
+
+def test_a_certificate_that_may_not_serve_is_not_taken(files: Files) -> None:
+    files.hold(for_clients_only())
+    assert not ServingCertificate(files.certificate, files.private_key).refresh()
+
+
+def test_a_leaf_with_its_chain_is_taken_whoever_issued_it(files: Files) -> None:
+    now = datetime.now(UTC)
+    authority = minting.new_authority(now=now)
+    leaf = minting.new_leaf(authority, hosts=["127.0.0.1"], now=now, ends=now + timedelta(days=1))
+    chain = leaf.certificate.pem + authority.certificate.pem
+    files.hold(Pair("leaf", chain.encode(), leaf.private_key.encode()))
+    assert ServingCertificate(files.certificate, files.private_key).refresh()
 
 
 async def test_a_connection_that_is_open_survives_the_change(files: Files) -> None:

@@ -1,9 +1,12 @@
 """Admission over HTTP, with aiohttp's own client."""
 
+import asyncio
 import base64
+import gzip
 import io
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +15,8 @@ from typing import Any
 import jsonpatch
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rolesanywhere_operator.domain.bindings import Entry
 from rolesanywhere_operator.kube.errors import Unavailable
@@ -28,12 +33,15 @@ class ScriptedCatalog:
     held: dict[str, Entry] = field(default_factory=dict)
     current: dict[str, Entry] | Exception = field(default_factory=dict)
     asked_times: int = 0
+    hangs: bool = False
 
     def at_hand(self, namespace: str) -> Mapping[str, Entry]:
         return self.held if namespace == "team-a" else {}
 
     async def asked(self, namespace: str) -> Mapping[str, Entry]:
         self.asked_times += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if isinstance(self.current, Exception):
             raise self.current
         return self.current if namespace == "team-a" else {}
@@ -41,6 +49,10 @@ class ScriptedCatalog:
 
 Client = TestClient[Any, Any]
 JSON = {"Content-Type": "application/json"}
+KEYS = st.sampled_from(
+    ["apiVersion", "kind", "request", "uid", "object", "namespace", "operation", "resource",
+     "metadata", "spec", "containers", "annotations", "name", "dryRun", "subResource", "env"]
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -184,6 +196,79 @@ async def test_a_review_of_almost_eight_mebibytes_is_answered(client: Client) ->
 async def test_a_path_we_do_not_have_is_not_found(client: Client, path: str) -> None:
     async with client.post(path, json=a_review(a_pod())) as answer:
         assert answer.status == 404
+
+
+async def test_a_probe_of_the_method_is_told_that_it_is_wrong(client: Client) -> None:
+    async with client.get("/inject") as answer:
+        assert answer.status == 405
+
+
+async def test_a_body_that_grows_when_it_is_unpacked_is_too_large(client: Client) -> None:
+    packed = gzip.compress(b" " * (16 * 2**20))
+    headers = JSON | {"Content-Encoding": "gzip"}
+    async with client.post("/inject", data=packed, headers=headers) as answer:
+        assert answer.status == 413
+
+
+async def test_an_api_server_that_hangs_costs_no_more_than_the_caller_has(
+    client: Client, catalog: ScriptedCatalog
+) -> None:
+    catalog.held, catalog.hangs = {}, True
+    body = json.dumps(a_review(a_pod())).encode()
+    since = time.monotonic()
+    async with client.post("/inject?timeout=1s", data=body, headers=JSON) as answer:
+        response = (await answer.json())["response"]
+    assert time.monotonic() - since < 1
+    assert response["allowed"] is False
+    assert response["status"]["reason"] == "NoBindingMatches"
+    assert "could not be asked" in response["status"]["message"]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(client: Client) -> None:
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(5)
+
+    async with client.post("/inject?timeout=200ms", data=trickle(), headers=JSON) as answer:
+        assert answer.status == 408
+
+
+async def test_a_webhook_that_is_about_to_end_answers_and_asks_for_another_connection(
+    catalog: ScriptedCatalog,
+) -> None:
+    ending = False
+    admission = Admission(catalog, sidecar_image=IMAGE)
+    app = server.reviewer(admission, closing=lambda: ending)
+    async with TestClient(TestServer(app)) as client:
+        for ending in (False, True):
+            async with client.post("/inject", json=a_review(a_pod())) as answer:
+                assert (await answer.json())["response"]["allowed"] is True
+                assert (answer.headers.get("Connection") == "close") is ending
+
+
+async def test_no_body_is_too_strange_for_an_answer(client: Client) -> None:
+    """Neither is one let in for being strange, nor does it cost more than its answer."""
+    kinds = st.none() | st.booleans() | st.floats() | st.text(max_size=5)
+    anything = st.recursive(kinds, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner))
+    bodies: list[bytes] = []
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.binary(max_size=40) | anything.map(lambda value: json.dumps(value).encode()))
+    def collect(body: bytes) -> None:
+        bodies.append(body)
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.dictionaries(KEYS, anything))
+    def collect_reviews(request: dict[str, Any]) -> None:
+        bodies.append(json.dumps(a_review(a_pod(), **request)).encode())
+
+    collect()
+    collect_reviews()
+    for body in bodies:
+        async with client.post("/inject", data=body, headers=JSON) as answer:
+            assert answer.status in {200, 400}, body
+            if answer.status == 200:
+                assert "response" in await answer.json(), body
 
 
 # Turns

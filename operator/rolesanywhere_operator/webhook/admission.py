@@ -3,6 +3,7 @@
 Never lets a pod in because of a mistake of ours, and never shows its author a stack trace.
 """
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable
@@ -62,10 +63,13 @@ class Admission:
         self._sidecar_image = sidecar_image
         self._take_turn = take_turn
 
-    async def answer(self, review: Review) -> Json:
-        """The AdmissionReview that answers ``review``, whatever happens."""
+    async def answer(self, review: Review, *, until: float | None = None) -> Json:
+        """The AdmissionReview that answers ``review``, whatever happens.
+
+        Nothing is waited for longer than ``until``, in seconds of the event loop's clock.
+        """
         try:
-            decision = await self._decide(review)
+            decision = await self._decide(review, until)
             answer = self._answer(review, decision)
         except Exception:
             reference = secrets.token_hex(4)
@@ -82,16 +86,18 @@ class Admission:
         self.tally.answered(_outcome(decision), str(decision.reason))
         return answer
 
-    async def _decide(self, review: Review) -> Decision:
+    async def _decide(self, review: Review, until: float | None) -> Decision:
         namespace = review.namespace
         decision = selection.decide(review.pod, namespace, self._catalog.at_hand(namespace))
         if not isinstance(decision, Refuse) or decision.reason in _NOT_ABOUT_BINDINGS:
             return decision
         # Nobody is refused for a binding that the copy has not heard of yet.
         try:
-            current = await self._catalog.asked(namespace)
-        except KubeError as problem:
-            log.warning("bindings cannot be read", extra={"problem": str(problem)})
+            async with asyncio.timeout_at(until):
+                current = await self._catalog.asked(namespace)
+        except (KubeError, TimeoutError) as problem:
+            said = str(problem) or "no answer while the review could wait"
+            log.warning("bindings cannot be read", extra={"problem": said})
             doubt = " (as last heard: the API server could not be asked again)"
             return replace(decision, sentence=decision.sentence + doubt)
         return selection.decide(review.pod, namespace, current)

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 # Reviews that are under way when the signal comes get this long; the API server itself waits
 # for ten seconds at most.
 DRAIN_SECONDS: Final = 10.0
+# A review that an API server sends on a connection while we close it is lost, and with it the pod:
+# it repeats no POST. So we go on answering for a while, and end each connection with its answer.
+LINGER_SECONDS: Final = 3.0
 
 
 async def run(settings: WebhookSettings) -> None:
@@ -55,7 +58,7 @@ async def run(settings: WebhookSettings) -> None:
                 port=settings.probe_port,
             ),
             listening(
-                server.reviewer(admission),
+                server.reviewer(admission, closing=stop.is_set),
                 name="reviews",
                 address=settings.address,
                 port=settings.port,
@@ -70,6 +73,7 @@ async def run(settings: WebhookSettings) -> None:
             ]
             await stop.wait()
             log.info("stopping")
+            await asyncio.sleep(LINGER_SECONDS)
             for task in tasks:
                 task.cancel()
     log.info("stopped")
@@ -101,6 +105,8 @@ def _problem(
         return "the webhook is stopping"
     if not certificate.loaded:
         return "there is no serving certificate yet; the log says why"
+    if certificate.ends is not None and certificate.ends <= datetime.now(UTC):
+        return f"the serving certificate ended at {certificate.ends:%Y-%m-%dT%H:%M:%SZ}"
     if not catalog.reflector.synced:
         return "the bindings have not been listed yet; the log says why"
     return None

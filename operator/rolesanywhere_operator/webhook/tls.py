@@ -1,7 +1,8 @@
 """The serving certificate, replaced under a listener that never closes.
 
 Every handshake picks the latest good certificate. Files that do not belong together, as in the
-middle of a rotation, change nothing: the certificate before them goes on being served.
+middle of a rotation, or whose time is over or has not come, change nothing: the certificate before
+them goes on being served.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from rolesanywhere_operator.webhook import validity
+from rolesanywhere_operator.webhook.rehearsal import rehearse
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ class ServingCertificate:
         self._seen: bytes | None = None
         self._current: ssl.SSLContext | None = None
         self._ends: datetime | None = None
+        self._told = ""
         self.front = _context()
         self.front.sni_callback = self._choose
 
@@ -43,7 +46,7 @@ class ServingCertificate:
         return self._ends
 
     def refresh(self) -> bool:
-        """Take up the files if they changed and make a pair; whether they did."""
+        """Take up the files if they changed and make a pair that is good now; whether they did."""
         try:
             seen = _digest(self._files)
             if seen == self._seen:
@@ -53,18 +56,25 @@ class ServingCertificate:
             fresh = _context()
             # A key under a passphrase must fail; without this, OpenSSL asks on the terminal.
             fresh.load_cert_chain(*self._files, password="")
+            rehearse(fresh, self._files[0].read_text())
         except (OSError, ValueError) as wrong:  # ssl.SSLError is an OSError
-            kept = "the one before is kept" if self.loaded else "there is none to serve"
-            log.warning(
-                "serving certificate not usable",
-                extra={"files": [str(file) for file in self._files], "problem": str(wrong),
-                       "consequence": kept},
-            )  # fmt: skip
+            self._tell(str(wrong))
             return False
-        self._seen, self._current = seen, fresh
+        self._seen, self._current, self._told = seen, fresh, ""
         self._ends = _end_of(self._files[0])
         log.info("serving certificate loaded", extra={"file": str(self._files[0])})
         return True
+
+    def _tell(self, problem: str) -> None:
+        """Once, however often the files are looked at."""
+        if problem != self._told:
+            kept = "the one before is kept" if self.loaded else "there is none to serve"
+            log.warning(
+                "serving certificate not usable",
+                extra={"files": [str(file) for file in self._files], "problem": problem,
+                       "consequence": kept},
+            )  # fmt: skip
+        self._told = problem
 
     async def follow(self) -> NoReturn:
         """Look at the files every ``POLL_SECONDS``, for ever."""

@@ -1,11 +1,12 @@
 """``docs/reference.md`` says what the code does, no more and no less."""
 
+import asyncio
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,16 @@ import rolesanywhere_operator
 import rolesanywhere_sidecar
 from rolesanywhere_contract import environment
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.exposition import Family
 from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator import settings as operator_settings
+from rolesanywhere_operator.controller.metrics import Account
 from rolesanywhere_operator.domain.decisions import Reason
+from rolesanywhere_operator.kube.calls import Call
+from rolesanywhere_operator.kube.reflector import Chance, Reflector
+from rolesanywhere_operator.metrics import ApiCalls
+from rolesanywhere_operator.webhook import metrics as webhook_metrics
+from rolesanywhere_operator.webhook.tally import Tally
 from rolesanywhere_sidecar.commands.table import COMMANDS, flag, flags_of
 from rolesanywhere_sidecar.doctor.findings import Check
 from rolesanywhere_sidecar.metrics import Metrics
@@ -98,6 +106,48 @@ def test_the_sidecars_metrics_are_these() -> None:
         labels = ", ".join(f"`{label}`" for label in family.samples[-1].labels)
         expected.append([f"`{family.name}`", family.kind, labels, family.help])
     assert section("Metrics of the sidecar") == expected
+
+
+def test_the_operators_metrics_are_these() -> None:
+    calls = ApiCalls("webhook")
+    calls.observe(Call("get", "pods", 200, 0.1))
+    tally, account = Tally(), Account(calls)
+    tally.answered("leave", "NotAsked")
+    account.looked()
+    copy = Reflector[None](_Nowhere(), "/x", read=lambda _: None, chance=NO_CHANCE)
+    webhook = webhook_metrics.families(
+        tally=tally, calls=calls, copy=copy, now=float, certificate_ends=None,
+        longest_wait=timedelta(),
+    )  # fmt: skip
+    told = {"webhook": list(webhook), "controller": list(account.families([{}]))}
+    assert section("Metrics of the operator") == list(_of_each(told))
+
+
+def _of_each(told: Mapping[str, Sequence[Family]]) -> Iterator[list[str]]:
+    """A row for each family, those of one program alone first."""
+    names = {program: {family.name for family in families} for program, families in told.items()}
+    shared = names["webhook"] & names["controller"]
+    for program, families in told.items():
+        yield from (_row(one, program) for one in families if one.name not in shared)
+    yield from (_row(one, "both") for one in told["controller"] if one.name in shared)
+
+
+def _row(family: Family, program: str) -> list[str]:
+    labels = ", ".join(f"`{label}`" for label in family.samples[-1].labels)
+    return [f"`{family.name}`", program, family.kind, labels, family.help]
+
+
+class _Nowhere:
+    """A source that is never asked."""
+
+    async def get(self, path: str) -> dict[str, Any]:
+        raise AssertionError(path)
+
+    def watch(self, path: str, **_: object) -> AsyncIterator[dict[str, Any]]:
+        raise AssertionError(path)
+
+
+NO_CHANCE = Chance(draw=float, sleep=asyncio.sleep)
 
 
 def test_the_codes_are_these() -> None:

@@ -40,16 +40,20 @@ def build(
     *,
     cgo: bool = False,
     ldflags: Sequence[str] = (),
+    tags: Sequence[str] = (),
     timeout: float = BUILD_TIMEOUT_SECONDS,
 ) -> Path:
     """The binary of ``package`` as pinned by ``tests/tools/<module>``, built if not yet cached.
 
-    ``ldflags`` are added to ``-s -w`` (``-X name=value`` stamps a version); ``timeout`` is in
-    seconds. Raises ``ToolMissing`` when go is missing or too old, or the build fails.
+    ``ldflags`` are added to ``-s -w`` (``-X name=value`` stamps a version); ``tags`` are the
+    build's; ``timeout`` is in seconds. Raises ``ToolMissing`` when go is missing or too old, or
+    the build fails.
     """
     source = TOOLS / module
-    flags = ["-s", "-w", *ldflags]
-    binary = _home_of(source, package, cgo=cgo, flags=flags) / _binary_name(package)
+    flags = ["-ldflags", " ".join(["-s", "-w", *ldflags])]
+    flags += ["-tags", ",".join(tags)] if tags else []
+    home = _home_of(source, package, cgo=cgo, flags=["-s", "-w", *ldflags, *tags])
+    binary = home / _binary_name(package)
     binary.parent.mkdir(parents=True, exist_ok=True)
     with _locked(binary.with_name(f"{binary.name}.lock")):
         if not binary.exists():
@@ -71,7 +75,8 @@ def build_program(source: Path, *, timeout: float = BUILD_TIMEOUT_SECONDS) -> Pa
     with _locked(binary.with_name(f"{binary.name}.lock")):
         if not binary.exists():
             title = f"{source.parent.name}/{source.name}"
-            _build(source, ".", binary, title=title, cgo=False, flags=["-s", "-w"], timeout=timeout)
+            flags = ["-ldflags", "-s -w"]
+            _build(source, ".", binary, title=title, cgo=False, flags=flags, timeout=timeout)
     return binary
 
 
@@ -155,7 +160,7 @@ def _build(
     print(f"building {title} (once)", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
         fresh = Path(scratch) / binary.name
-        _run_go([go, "build", "-trimpath", "-ldflags", " ".join(flags), "-o", str(fresh), package],
+        _run_go([go, "build", "-trimpath", *flags, "-o", str(fresh), package],
                 source, binary.name, cgo=cgo, timeout=timeout)  # fmt: skip
         fresh.replace(binary)
 

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from rolesanywhere_operator.domain import injection, marks, pods, selection
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
@@ -18,12 +17,9 @@ from rolesanywhere_operator.kube.errors import KubeError
 from rolesanywhere_operator.webhook import reviews
 from rolesanywhere_operator.webhook.catalog import Catalog
 from rolesanywhere_operator.webhook.reviews import Json, Review
-from rolesanywhere_operator.webhook.tally import FAILED, Tally
+from rolesanywhere_operator.webhook.tally import FAILED, INTERNAL_ERROR, Tally
 
 log = logging.getLogger(__name__)
-
-# The reason of a refusal that is a mistake of ours.
-INTERNAL_ERROR: Final = "InternalError"
 
 # What is refused for these would be refused whatever bindings there are.
 _NOT_ABOUT_BINDINGS = frozenset(

@@ -16,12 +16,16 @@ _BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 FAILED: Final = "fail"
 UNUSABLE: Final = "unusable"
 
+# The reason of a refusal that is a mistake of ours.
+INTERNAL_ERROR: Final = "InternalError"
+
 
 class Tally:
     """Counts what it is told."""
 
     def __init__(self) -> None:
-        self._reviews: Counter[tuple[str, ...]] = Counter()
+        # From 0 on: Prometheus sees no increase in a series that begins at 1.
+        self._reviews: Counter[tuple[str, ...]] = Counter({(FAILED, INTERNAL_ERROR): 0})
         self._durations = Histogram(_BOUNDS)
 
     def answered(self, outcome: str, reason: str) -> None:

@@ -3,10 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from rolesanywhere_operator.domain import bindings
 from rolesanywhere_operator.domain.identityspec import IDENTITY_KINDS, KEY_SIZES, POD_KEY_TYPES
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
@@ -15,6 +18,8 @@ from tests.operator.test_crd import SCHEMA, fields_of
 
 ISSUER = {"issuerRef": {"name": "ca"}}
 IDENTITIES = SCHEMA["properties"]["spec"]["properties"]["identity"]["properties"]
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "identities.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCUMENTED, re.DOTALL)
 EXISTS = {"key": "a", "operator": "Exists"}
 PKCS11 = {"uri": "pkcs11:token=node;object=workload", "modulePath": "/usr/lib/p11.so"}
 POD_CERTIFICATE = {"signerName": "example.com/workloads", "keyType": "ECDSAP256"}
@@ -414,6 +419,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("what", GOOD)
 def test_a_good_binding_is_taken(schema: ControlPlane, what: str) -> None:
     create(schema, "default", a_raw_binding(**GOOD[what]), "--dry-run=server")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.split()[1].strip(":"))
+def test_every_example_of_the_documentation_is_taken(schema: ControlPlane, example: str) -> None:
+    spec = yaml.safe_load(example)
+    taken = create(schema, "default", a_raw_binding(**spec), "--dry-run=server")
+    assert bindings.unsupported(bindings.parse(taken)) is None
 
 
 @pytest.fixture(scope="module")

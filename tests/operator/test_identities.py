@@ -1,8 +1,10 @@
 """``spec.identity``: what each kind is read into, where its files are, what is refused."""
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,12 +24,13 @@ from rolesanywhere_operator.domain.identities import (
     WantedCertificate,
 )
 from rolesanywhere_operator.domain.identityspec import (
+    IDENTITY_KINDS,
     KEY_SIZES,
     MODES,
     POD_EXPIRATION_SECONDS,
     POD_KEY_TYPES,
 )
-from tests.control_plane.test_crd import BAD, GOOD
+from tests.control_plane.test_crd import BAD, DOCUMENTED, EXAMPLES, GOOD
 from tests.operator.builders import a_binding, a_raw_binding
 from tests.operator.test_crd import SPEC
 
@@ -199,6 +202,13 @@ def test_schema_and_reader_agree_on_what_there_is() -> None:
         name: field.get("default") for name, field in wanted["issuerRef"]["properties"].items()
     }
     assert IssuerRef(name="x", kind=issuer["kind"], group=issuer["group"]) == IssuerRef(name="x")
+
+
+def test_every_kind_is_documented_and_shown_if_it_can_be_served() -> None:
+    listed = set(re.findall(r"^\| `(\w+)`", DOCUMENTED, re.MULTILINE))
+    assert listed == set(IDENTITY_KINDS)
+    shown = {kind for example in EXAMPLES for kind in yaml.safe_load(example)["identity"]}
+    assert shown == {"certManager", "csi", "podCertificate"}
 
 
 def test_a_certificate_that_no_secret_can_be_named_for_is_refused() -> None:

@@ -76,7 +76,11 @@ class Certificates:
         self, kube: Client, *, chance: Chance, changed: Callable[[Key | None], None]
     ) -> None:
         self._kube = kube
-        self._source = _PatientSource(kube, chance, changed)
+        self._changed = changed
+        # What we have applied and the watch has not shown yet: a look meanwhile needs no answer
+        # from the API server that we have had already.
+        self._applied: dict[Key, Json] = {}
+        self._source = _PatientSource(kube, chance, self._seen)
         self._held: Reflector[Json] = Reflector(
             self._source, f"{_API}/certificates", read=lambda item: item, chance=chance
         )
@@ -120,12 +124,25 @@ class Certificates:
             labels = mapping(found["metadata"].get("labels"))
             if labels.get(BINDING_LABEL) != binding or name == but:
                 continue
-            if certificates.owner(found).get("uid") == uid:
+            if certificates.is_ours(found, uid=uid):
                 await self._delete(found)
 
+    def _seen(self, certificate: Mapping[str, Any] | None) -> None:
+        """``certificate`` has changed, None for any."""
+        if certificate is None:
+            self._applied.clear()
+            self._changed(None)
+            return
+        metadata = mapping(certificate.get("metadata"))
+        namespace = str(metadata.get("namespace"))
+        self._applied.pop((namespace, str(metadata.get("name"))), None)
+        binding = mapping(metadata.get("labels")).get(BINDING_LABEL)
+        if binding is not None:
+            self._changed((namespace, str(binding)))
+
     def _find(self, asked: Json) -> Json | None:
-        metadata = asked["metadata"]
-        return self._held.of(metadata["namespace"]).get(metadata["name"])
+        namespace, name = asked["metadata"]["namespace"], asked["metadata"]["name"]
+        return self._applied.get((namespace, name)) or self._held.of(namespace).get(name)
 
     async def _read(self, asked: Json) -> Json | None:
         """One that carries no label of ours, or is newer than what we have seen."""
@@ -156,6 +173,8 @@ class Certificates:
                 raise
             return Obstacle(issuance.REFUSED, f"the Certificate is refused: {problem}")
         log.info("certificate applied", extra=_fields(applied))
+        metadata = applied["metadata"]
+        self._applied[metadata["namespace"], metadata["name"]] = applied
         return applied
 
     async def _delete(self, found: Json) -> None:
@@ -175,10 +194,12 @@ class Certificates:
 class _PatientSource:
     """The API server for a reflector, which is kept waiting while there is no cert-manager."""
 
-    def __init__(self, kube: Client, chance: Chance, changed: Callable[[Key | None], None]) -> None:
+    def __init__(
+        self, kube: Client, chance: Chance, seen: Callable[[Mapping[str, Any] | None], None]
+    ) -> None:
         self._kube = kube
         self._chance = chance
-        self._changed = changed
+        self._seen = seen
         self.obstacle: Obstacle | None = None
 
     async def get(self, path: str) -> Json:
@@ -198,21 +219,19 @@ class _PatientSource:
 
     async def watch(self, path: str, *, resource_version: str, seconds: int) -> AsyncIterator[Json]:
         # By now the reflector holds what it listed, and below, the event that it was given.
-        self._changed(None)
+        self._seen(None)
         async for event in self._kube.watch(
             path, resource_version=resource_version, seconds=seconds, query=_OURS
         ):
             yield event
-            metadata = mapping(mapping(event.get("object")).get("metadata"))
-            binding = mapping(metadata.get("labels")).get(BINDING_LABEL)
-            if binding is not None:
-                self._changed((str(metadata.get("namespace")), str(binding)))
+            if event.get("type") != "BOOKMARK":
+                self._seen(mapping(event.get("object")))
 
     def _stand_before(self, obstacle: Obstacle) -> None:
         if obstacle != self.obstacle:
             log.warning("no certificates", extra={"reason": obstacle.reason})
             self.obstacle = obstacle
-            self._changed(None)
+            self._seen(None)
 
 
 def _taken(found: Mapping[str, Any], asked: Json) -> Obstacle:

@@ -83,14 +83,25 @@ automountServiceAccountToken: false
 {{ end }}
 {{- end -}}
 
+{{/* Who makes the webhook's certificate. 0.1.0 had no word for it, and left it to cert-manager. */}}
+{{- define "rolesanywhere.certificateSource" -}}
+{{- $given := .Values.webhook.certificate -}}
+{{- $any := or $given.secretName $given.caBundle -}}
+{{- $source := $given.source | default (ternary "secret" "certManager" (not (empty $any))) -}}
+{{- if eq $source "secret" -}}
+{{- if not $given.caBundle -}}
+{{- fail "webhook.certificate: source is secret and caBundle is not set: give the PEM of the CA that signed the certificate" -}}
+{{- end -}}
+{{- if not $given.secretName -}}
+{{- fail "webhook.certificate: source is secret and secretName is not set: name the Secret that holds the certificate" -}}
+{{- end -}}
+{{- else if $any -}}
+{{- fail (printf "webhook.certificate: secretName or caBundle is set and source is %s, which makes its own: set source to secret, or leave both empty" $source) -}}
+{{- end -}}
+{{- $source -}}
+{{- end -}}
+
 {{/* The Secret with the webhook's certificate, whoever makes it. */}}
 {{- define "rolesanywhere.certificateSecret" -}}
-{{- $given := .Values.webhook.certificate -}}
-{{- if and $given.secretName (not $given.caBundle) -}}
-{{- fail "webhook.certificate: secretName is set and caBundle is not: give the PEM of the CA too, or neither" -}}
-{{- end -}}
-{{- if and $given.caBundle (not $given.secretName) -}}
-{{- fail "webhook.certificate: caBundle is set and secretName is not: name the Secret too, or neither" -}}
-{{- end -}}
-{{- $given.secretName | default (printf "%s-webhook-tls" (include "rolesanywhere.fullname" .)) -}}
+{{- .Values.webhook.certificate.secretName | default (printf "%s-webhook-tls" (include "rolesanywhere.fullname" .)) -}}
 {{- end -}}

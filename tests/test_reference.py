@@ -19,6 +19,7 @@ from rolesanywhere_contract.exposition import Family
 from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator import settings as operator_settings
 from rolesanywhere_operator.controller.metrics import Account
+from rolesanywhere_operator.domain import conditions
 from rolesanywhere_operator.domain.decisions import Reason
 from rolesanywhere_operator.kube.calls import Call
 from rolesanywhere_operator.kube.reflector import Chance, Reflector
@@ -96,6 +97,11 @@ def test_the_reasons_are_these() -> None:
     assert words == [str(reason) for reason in Reason]
 
 
+def test_the_reasons_of_conditions_are_these() -> None:
+    words = [row[0].strip("`") for row in section("Conditions of a binding")]
+    assert words == [str(reason) for reason in conditions.Reason]
+
+
 def test_the_sidecars_metrics_are_these() -> None:
     metrics = Metrics(
         expires=lambda: None, identity=lambda: None, skew=float, now=lambda: datetime.now(UTC)
@@ -119,7 +125,8 @@ def test_the_operators_metrics_are_these() -> None:
         tally=tally, calls=calls, copy=copy, now=float, certificate_ends=None,
         longest_wait=timedelta(),
     )  # fmt: skip
-    told = {"webhook": list(webhook), "controller": list(account.families([{}]))}
+    account.bindings = lambda: [{}]
+    told = {"webhook": list(webhook), "controller": list(account.families())}
     assert section("Metrics of the operator") == list(_of_each(told))
 
 

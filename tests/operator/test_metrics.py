@@ -234,13 +234,13 @@ def a_judged_binding(ready: str, reason: str) -> dict[str, Any]:
 
 def test_bindings_are_counted_by_how_they_stand() -> None:
     account = Account(ApiCalls("controller"))
-    held = [
+    account.bindings = lambda: [
         a_judged_binding("True", "Accepted"),
         a_judged_binding("True", "Accepted"),
         a_judged_binding("False", "InvalidBinding"),
         a_raw_binding(),
     ]
-    found = read(account.families(held))
+    found = read(account.families())
     assert value(found, "bindings", ready="True", reason="Accepted") == 2
     assert value(found, "bindings", ready="False", reason="InvalidBinding") == 1
     assert value(found, "bindings", ready="Unknown", reason="") == 1
@@ -248,12 +248,12 @@ def test_bindings_are_counted_by_how_they_stand() -> None:
 
 def test_a_leader_says_so_and_what_came_of_its_looks() -> None:
     account = Account(ApiCalls("controller"))
-    assert value(read(account.families(())), "leader") == 0
+    assert value(read(account.families()), "leader") == 0
     account.leads = True
     account.looked()
     account.looked()
     account.looked("KubernetesForbidden")
-    found = read(account.families(()))
+    found = read(account.families())
     assert value(found, "leader") == 1
     assert value(found, "reconciles_total", outcome="success", code="") == 2
     assert value(found, "reconciles_total", outcome="failure", code="KubernetesForbidden") == 1

@@ -173,3 +173,17 @@ async def test_a_look_may_ask_for_another_and_a_mark_comes_before_that() -> None
 
 def test_the_pauses_are_bounded() -> None:
     assert rounds.FIRST_PAUSE_SECONDS < rounds.LAST_PAUSE_SECONDS <= 60
+
+
+async def test_each_look_is_told_of_by_its_code() -> None:
+    looking, codes = Looking(), list[str]()
+    looking.outcomes = [Unavailable("down"), ValueError("oops"), None]
+    chance = Chance(lambda: 1.0, looking.sleep)
+    under_test = Rounds(looking.look, chance=chance, looked=codes.append)
+    running = asyncio.create_task(under_test.run())
+    under_test.mark(REPORTS)
+    await until(lambda: len(codes) == 3)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert codes == ["KubernetesUnavailable", "Internal", ""]

@@ -25,6 +25,7 @@ from rolesanywhere_operator.controller import routes, serving
 from rolesanywhere_operator.controller.census import Census
 from rolesanywhere_operator.controller.keeper import Keeper
 from rolesanywhere_operator.controller.login import log_in
+from rolesanywhere_operator.controller.metrics import Account
 from rolesanywhere_operator.controller.patrol import Patrol
 from rolesanywhere_operator.controller.pulse import Pulse
 from rolesanywhere_operator.kube.client import Kube, connect
@@ -33,6 +34,7 @@ from rolesanywhere_operator.kube.lease import Terms
 from rolesanywhere_operator.kube.lease_store import KubernetesLease
 from rolesanywhere_operator.kube.reflector import Chance
 from rolesanywhere_operator.listeners import listening
+from rolesanywhere_operator.metrics import ApiCalls
 from rolesanywhere_operator.probes import prober
 from rolesanywhere_operator.settings import ControllerSettings
 
@@ -58,7 +60,8 @@ async def run(settings: ControllerSettings) -> None:
     _stop_on_signals(stop)
     routes.quieten_logs()
     pulse = Pulse(_steady_seconds)
-    async with connect(settings.kubeconfig) as kube:
+    account = Account(ApiCalls("controller"))
+    async with connect(settings.kubeconfig, observe=account.calls.observe) as kube:
         elector = Elector(
             KubernetesLease(kube, namespace=settings.namespace, name=settings.lease_name),
             identity=f"{socket.gethostname()}_{uuid.uuid4()}",
@@ -68,7 +71,7 @@ async def run(settings: ControllerSettings) -> None:
         )
         # Before kopf, which on its way out cancels every task that was made after it.
         async with listening(
-            prober(lambda: _problem(elector), ailment=pulse.problem),
+            prober(lambda: _problem(elector), ailment=pulse.problem, metrics=account.families),
             name="probes",
             address=settings.address,
             port=settings.probe_port,
@@ -77,9 +80,11 @@ async def run(settings: ControllerSettings) -> None:
                 log.info("standing for election", extra={"lease": settings.lease_name})
                 if await _came_first(elector.acquire(), stop):
                     log.info("leading", extra={"lease": settings.lease_name})
+                    account.leads = True
                     async with serving.keeping(kube, settings, now=_now, clock=_steady_seconds):
-                        await _lead(elector, _work(settings, kube, pulse, stop), stop)
+                        await _lead(elector, _work(settings, kube, pulse, account, stop), stop)
             finally:
+                account.leads = False
                 await elector.release()
     log.info("stopped")
 
@@ -107,7 +112,7 @@ async def _lead(elector: Elector, work: Coroutine[Any, Any, None], stop: asyncio
 
 
 async def _work(
-    settings: ControllerSettings, kube: Kube, pulse: Pulse, stop: asyncio.Event
+    settings: ControllerSettings, kube: Kube, pulse: Pulse, account: Account, stop: asyncio.Event
 ) -> None:
     """kopf, until ``stop``. It cancels every task that was made after this call began."""
     ours = asyncio.all_tasks()
@@ -119,10 +124,12 @@ async def _work(
         now=_now,
         chance=chance,
         trust_domain=settings.trust_domain,
+        looked=account.looked,
     )
+    account.bindings = keeper.bodies
     census = Census(kube, chance=chance)
     patrol = Patrol(kube, chance=chance, now=_now, reporter=socket.gethostname())
-    log_in_now = partial(log_in, settings.kubeconfig, pulse.beat)
+    log_in_now = partial(log_in, settings.kubeconfig, pulse.beat, observe=account.calls.observe)
     tasks = await kopf.spawn_tasks(
         registry=routes.registry(login=log_in_now, watcher=keeper),
         settings=routes.settings(),

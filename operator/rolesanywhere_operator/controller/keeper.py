@@ -7,14 +7,14 @@ when.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from rolesanywhere_contract.names import API_VERSION, PLURAL
 from rolesanywhere_operator.controller import reconcile
 from rolesanywhere_operator.controller.certificates import Certificates, Client
-from rolesanywhere_operator.controller.rounds import Key, Rounds
+from rolesanywhere_operator.controller.rounds import Key, Rounds, uncounted
 from rolesanywhere_operator.domain import bindings, certificates, events
 from rolesanywhere_operator.domain.bindings import Binding, Entry
 from rolesanywhere_operator.domain.identities import PerBindingIdentity
@@ -33,11 +33,14 @@ _OBSTACLE_SECONDS: Final = 60.0
 
 
 class Keeper:
-    """Every binding of the cluster, as last seen. ``reporter`` is this process, in its Events."""
+    """Every binding of the cluster, as last seen. ``reporter`` is this process, in its Events.
+
+    ``looked`` is told of each look's end: a failure's code, or nothing.
+    """
 
     def __init__(
         self, kube: Client, *, reporter: str, now: Callable[[], datetime], chance: Chance,
-        trust_domain: str,
+        trust_domain: str, looked: Callable[[str], None] = uncounted,
     ) -> None:  # fmt: skip
         self._kube = kube
         self._reporter = reporter
@@ -45,7 +48,7 @@ class Keeper:
         self._chance = chance
         self._trust_domain = trust_domain
         self._bodies: dict[Key, Json] = {}
-        self._rounds = Rounds(self._look, chance=chance)
+        self._rounds = Rounds(self._look, chance=chance, looked=looked)
         self._certificates = Certificates(kube, chance=chance, changed=self._mark)
 
     def saw(self, body: Json) -> None:
@@ -59,6 +62,10 @@ class Keeper:
         held = self._bodies.get(_key(body))
         if held is not None and held["metadata"]["uid"] == body["metadata"]["uid"]:
             del self._bodies[_key(body)]
+
+    def bodies(self) -> Collection[Json]:
+        """What there is, each as the API server holds it."""
+        return self._bodies.values()
 
     async def run(self) -> None:
         """Keep what was seen true, for ever."""

@@ -4,7 +4,7 @@ A standby shows no bindings, because it holds none. Asks each part when it is re
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rolesanywhere_contract.exposition import Family, by_labels, gauge
@@ -15,19 +15,20 @@ from rolesanywhere_operator.metrics import ApiCalls
 
 
 class Account:
-    """Counts what it is told; ``leads`` is for the one who knows to set."""
+    """Counts what it is told. Who leads says so, and where its bindings are to be found."""
 
     def __init__(self, calls: ApiCalls) -> None:
         self.calls = calls
         self.leads = False
+        self.bindings: Callable[[], Iterable[Mapping[str, Any]]] = tuple
         self._reconciles: Counter[tuple[str, ...]] = Counter()
 
     def looked(self, code: str = "") -> None:
         """A look at a binding has ended, with a failure's ``code`` or, without, well."""
         self._reconciles["failure" if code else "success", code] += 1
 
-    def families(self, bindings: Iterable[Mapping[str, Any]]) -> Iterator[Family]:
-        """Everything as it is now; ``bindings`` as the API server holds them."""
+    def families(self) -> Iterator[Family]:
+        """Everything as it is now."""
         yield gauge("rolesanywhere_operator_leader", "1 while this process leads.", self.leads)
         yield Family(
             "rolesanywhere_operator_reconciles_total",
@@ -39,7 +40,7 @@ class Account:
             "rolesanywhere_operator_bindings",
             "gauge",
             "Bindings, by the status and the reason of their condition Ready.",
-            by_labels(("ready", "reason"), Counter(map(_standing, bindings))),
+            by_labels(("ready", "reason"), Counter(map(_standing, self.bindings()))),
         )
         yield from self.calls.families()
 

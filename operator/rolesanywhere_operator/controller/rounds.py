@@ -27,12 +27,19 @@ FIRST_PAUSE_SECONDS: Final = 0.5
 LAST_PAUSE_SECONDS: Final = 60.0
 
 
-class Rounds:
-    """The bindings that are to be looked at."""
+def uncounted(_: str) -> None:
+    """Nobody counts."""
 
-    def __init__(self, look: Look, *, chance: Chance) -> None:
+
+class Rounds:
+    """The bindings that are to be looked at; ``looked`` is told each look's code, "" if well."""
+
+    def __init__(
+        self, look: Look, *, chance: Chance, looked: Callable[[str], None] = uncounted
+    ) -> None:
         self._look = look
         self._chance = chance
+        self._looked = looked
         self._queue: asyncio.Queue[Key] = asyncio.Queue()
         # Marked and not begun; begun and not done. A key in both is queued when it is done.
         self._marked: set[Key] = set()
@@ -76,9 +83,11 @@ class Rounds:
         except Exception as problem:  # one binding's trouble is not another's
             return self._pause(key, problem)
         self._failures.pop(key, None)
+        self._looked("")
         return again
 
     def _pause(self, key: Key, problem: Exception) -> float:
+        self._looked(problem.code if isinstance(problem, RolesAnywhereError) else "Internal")
         failures = self._failures.get(key, 0)
         self._failures[key] = min(failures + 1, 16)
         limit: float = min(FIRST_PAUSE_SECONDS * 2**failures, LAST_PAUSE_SECONDS)

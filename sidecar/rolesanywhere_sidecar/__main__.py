@@ -24,22 +24,22 @@ def main() -> int:
 
 def _main() -> int:
     from rolesanywhere_contract.environment import InvalidSettings
-    from rolesanywhere_sidecar.commands import commandline
-    from rolesanywhere_sidecar.version import PROGRAM
+    from rolesanywhere_sidecar.commands import commandline, output
 
     try:
         asked = commandline.parse(sys.argv[1:], os.environ, load=_load)
     except InvalidSettings as wrong:
         for mistake in wrong.mistakes:
-            print(f"{PROGRAM}: {mistake}", file=sys.stderr)
+            output.tell(mistake)
         return 2
-    except BrokenPipeError:
-        # Whoever read the help has seen enough; nor may the interpreter try again as it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except output.OutputClosed as closed:
+        if closed.is_left:  # whoever read the help has seen enough
+            return 0
+        output.tell(f"{closed.code}: {closed}")
+        return 1
     if asked.command != "serve":
         for warning in asked.warnings:
-            print(f"{PROGRAM}: {warning}", file=sys.stderr)
+            output.tell(warning)
     return _run(asked)
 
 
@@ -102,7 +102,8 @@ def _load(path: str) -> tuple[bytes, bool]:
     from rolesanywhere_sidecar import files
 
     others = 0o077
-    return files.read_regular(Path(path)), not Path(path).stat().st_mode & others
+    content, status = files.read_with_status(Path(path))
+    return content, not status.st_mode & others
 
 
 if __name__ == "__main__":

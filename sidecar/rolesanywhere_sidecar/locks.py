@@ -37,7 +37,8 @@ async def held(path: Path, *, within: float) -> AsyncIterator[None]:
 
     Raises `LockUnavailable` before the block.
     """
-    descriptor = _open(path)
+    # In a thread: a file system may hang.
+    descriptor = await asyncio.to_thread(_open, path)
     try:
         await _taken(descriptor, path, within=within)
         yield

@@ -13,7 +13,7 @@ from typing import Final
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.names import ENVIRONMENT_PREFIX
 from rolesanywhere_contract.settings import IdentitySettings, Settings, variable
-from rolesanywhere_sidecar.commands import configuration, flags
+from rolesanywhere_sidecar.commands import configuration, flags, output
 from rolesanywhere_sidecar.commands.configuration import Configuration
 from rolesanywhere_sidecar.commands.flags import Given
 from rolesanywhere_sidecar.commands.table import (
@@ -56,7 +56,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str], *, load: Load) -> Invocat
     """What ``argv`` (without the program's name), ``env`` and the config file ask for.
 
     Raises `InvalidSettings` with every mistake, each named as the user wrote it. For help and
-    version it prints and raises SystemExit(0).
+    version it prints, and raises SystemExit(0) or `output.OutputClosed`.
     """
     name = _command(argv)
     command = COMMANDS[name]
@@ -116,10 +116,11 @@ def _command(argv: Sequence[str]) -> str:
     if name in ("help", *_HELP) or (name in COMMANDS and not {*_HELP}.isdisjoint(argv)):
         from rolesanywhere_sidecar.commands import manual
 
-        print(manual.page(name) if name in COMMANDS else manual.overview(), flush=True)
+        page = manual.page(name) if name in COMMANDS else manual.overview()
+        output.say(page, what="help")
         raise SystemExit(0)
     if name in ("version", "--version"):
-        print(f"{PROGRAM} {VERSION}", flush=True)
+        output.say(f"{PROGRAM} {VERSION}", what="version")
         raise SystemExit(0)
     if name not in COMMANDS:
         known = " or ".join((", ".join(list(COMMANDS)[:-1]), list(COMMANDS)[-1]))

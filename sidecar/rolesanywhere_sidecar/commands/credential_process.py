@@ -14,6 +14,7 @@ from typing import Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
+from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.commands import terminal
 from rolesanywhere_sidecar.commands.reuse import session_for_all
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
@@ -27,7 +28,7 @@ PAUSES: Final = (1.0, 3.0)
 def main(settings: Settings) -> int:
     """Print a session; the exit code is 0, 1 when there is none, or 130 when interrupted."""
     return terminal.run(
-        lambda: f"{document(asyncio.run(_fetch(settings)))}\n".encode(), what="credentials"
+        lambda: f"{document(running.run(_fetch(settings)))}\n".encode(), what="credentials"
     )
 
 

@@ -4,6 +4,7 @@ Everything else in it is somebody's: it is replaced whole or not at all, with ev
 it was. Never writes what it could not read first, and never without the lock.
 """
 
+import asyncio
 import os
 import re
 from collections.abc import Mapping
@@ -35,7 +36,10 @@ class CredentialsFileUnusable(RolesAnywhereError):
 
 @dataclass(frozen=True, slots=True)
 class CredentialsFile:
-    """The file at ``path``, which may be a link, and the profile in it."""
+    """The file at ``path``, which may be a link, and the profile in it.
+
+    All that may hang is done in threads, so that a signal still ends the process.
+    """
 
     path: Path
     profile: str
@@ -53,9 +57,9 @@ class CredentialsFile:
         """Set the profile's keys. Raises `CredentialsFileUnusable` or `locks.LockUnavailable`."""
         values = _values(credentials, self.path)
         try:
-            target = self._target()
+            target = await asyncio.to_thread(self._target)
             async with locks.held(locks.beside(target), within=PATIENCE_SECONDS):
-                self._replace(target, values)
+                await asyncio.to_thread(self._replace, target, values)
         except (OSError, ValueError) as wrong:  # a null in the name is a ValueError
             reason = getattr(wrong, "strerror", None) or "its name has a null character"
             raise _unusable(self.path, reason) from None

@@ -4,7 +4,6 @@ Both print what AWS's credential helper prints, byte for byte. Neither asks AWS,
 what is to be assumed.
 """
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rolesanywhere_contract.settings import IdentitySettings
+from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.commands import terminal
 from rolesanywhere_sidecar.identities.certificates import InvalidIdentity, PublicKey
 from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
@@ -48,7 +48,7 @@ def sign_string(settings: IdentitySettings, options: Mapping[str, str]) -> int:
 
     def work() -> bytes:
         key = IdentityFiles.of(settings).open_key()
-        signature = asyncio.run(_signature(key, Digest(options["digest"])))
+        signature = running.run(_signature(key, Digest(options["digest"])))
         return shown(signature, options["format"])
 
     return terminal.run(work, what="signature")
@@ -98,8 +98,8 @@ def _described(settings: IdentitySettings) -> object:
     """Of a file the leaf's document, which comes first or is the one selected."""
     files = IdentityFiles.of(settings)
     found = list(dict.fromkeys(files.collect().certificates))
-    if files.selector is not None:
-        found = [each for each in found if fits(files.selector, each)]
+    if (selector := files.wanted()) is not None:
+        found = [each for each in found if fits(selector, each)]
     if files.latest:
         found = sorted(found, key=lambda each: each.not_valid_after_utc)[-1:]
     if Path(settings.certificate).is_dir():

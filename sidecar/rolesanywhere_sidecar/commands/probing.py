@@ -10,9 +10,11 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from rolesanywhere_contract.names import ENVIRONMENT_PREFIX, PROBE_PORT, READINESS_PATH
+from rolesanywhere_sidecar.commands.output import OutputClosed, say
 
 PORT_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}PROBE_PORT"
 PORT_FLAG: Final = "--probe-port"
@@ -36,11 +38,17 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     try:
         port, wait = _told(arguments, env)
     except ValueError as wrong:
-        print(wrong)
+        _say(str(wrong))
         return 2
     ready, sentence = until_ready(port, within=wait)
-    print(sentence)
+    _say(sentence)
     return 0 if ready else 1
+
+
+def _say(sentence: str) -> None:
+    # The exit code tells the kubelet all, should nobody take the sentence.
+    with suppress(OutputClosed):
+        say(sentence, what="sentence")
 
 
 def until_ready(port: int, *, within: float) -> tuple[bool, str]:

@@ -4,6 +4,7 @@ The file and its lock save CreateSession calls and are allowed to fail: then eac
 session of its own, and says why. Never keeps anything in memory.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -50,7 +51,7 @@ async def session_for_all(
 
     Raises what ``make`` raises, unless the session in the file is still valid.
     """
-    kept = file.read(now(), leaf)
+    kept = await asyncio.to_thread(file.read, now(), leaf)
     if kept is not None and is_enough(kept, at=now()):
         return kept
     async with AsyncExitStack() as stack:
@@ -69,10 +70,11 @@ async def _renewed(
     make: Callable[[], Awaitable[tuple[Credentials, bytes]]],
     now: Callable[[], datetime],
 ) -> Credentials:
-    kept = file.read(now(), leaf)  # another process may have made it while we waited
+    # Another process may have made it while we waited.
+    kept = await asyncio.to_thread(file.read, now(), leaf)
     if kept is not None and is_enough(kept, at=now()):
         return kept
-    if doubt := file.doubt():
+    if doubt := await asyncio.to_thread(file.doubt):
         log.warning("session file replaced", extra={"problem": doubt})
     try:
         made, made_with = await make()
@@ -82,7 +84,7 @@ async def _renewed(
         _warn("earlier session used", problem)
         return kept
     try:
-        file.write(made, made_with)
+        await asyncio.to_thread(file.write, made, made_with)
     except SessionFileUnusable as problem:
         _warn("session not kept", problem)
     return made

@@ -28,13 +28,14 @@ log = logging.getLogger(__name__)
 
 def main(settings: Settings, options: Mapping[str, str], env: Mapping[str, str]) -> int:
     """Write until SIGTERM or SIGINT, or once; the exit code is 0, or 1 when that is impossible."""
+    once = options["once"] == "true"
 
     def work() -> None:
         log.setLevel(logging.INFO)
-        update = _once if options["once"] == "true" else _keep
-        asyncio.run(update(settings, CredentialsFile.of(options["profile"], env), env=env))
+        update = _once if once else _keep
+        running.run(update(settings, CredentialsFile.of(options["profile"], env), env=env))
 
-    return terminal.attempt(work)
+    return terminal.attempt(work, within=terminal.TOTAL_SECONDS if once else None)
 
 
 class Written:

@@ -3,30 +3,27 @@
 Ends within half a minute whatever hangs, and at once when interrupted.
 """
 
-import asyncio
 import logging
 import os
 import shutil
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
 
 from rolesanywhere_contract.environment import InvalidSettings
-from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_sidecar.commands.terminal import INTERRUPTED, tell
+from rolesanywhere_sidecar import running
+from rolesanywhere_sidecar.commands import output, terminal
+from rolesanywhere_sidecar.commands.output import OutputClosed
 from rolesanywhere_sidecar.doctor.coherence import Told
 from rolesanywhere_sidecar.doctor.examination import Examination
 from rolesanywhere_sidecar.doctor.findings import Finding, exit_code
 from rolesanywhere_sidecar.doctor.printing import USUAL_WIDTH, Text, document
 
-# Seconds that a thread which hangs, and which nobody can interrupt, may delay the end.
-LAST_RESORT_SECONDS: Final = 1.0
+_WHAT: Final = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,60 +45,35 @@ def main(told: Settings | InvalidSettings, options: Options) -> int:
     examination = Examination(
         Told.of(told), os.environ, lambda: datetime.now(UTC), offline=options.offline
     )
-    with _ended_by_force() as end_soon, warnings.catch_warnings(action="ignore"):
+    codes: list[int] = []
+
+    def work() -> None:
+        logging.getLogger("rolesanywhere_sidecar").propagate = False
         try:
-            return asyncio.run(_report(examination, options, sys.stdout, end_soon))
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        except BrokenPipeError:
-            # Or the interpreter would try to flush it again as it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        except Exception as bug:
-            # Its text may hold anything.
-            kind = type(bug).__name__
-            tell(
-                f"{RolesAnywhereError.code}: an unforeseen {kind}; this is a bug: please report it"
-            )
-            return 1
+            codes.append(running.run(_report(examination, options)))
+        except OutputClosed as closed:
+            if not closed.is_left:
+                raise
+            codes.append(1)  # who closes a pipe has seen enough
+        finally:
+            logging.getLogger("rolesanywhere_sidecar").propagate = True
+
+    with warnings.catch_warnings(action="ignore"):
+        failed = terminal.attempt(work)
+    return failed or codes[0]
 
 
-async def _report(
-    examination: Examination, options: Options, output: TextIO, end_soon: Callable[[int], None]
-) -> int:
-    text = Text(width=_width(output), colour=_has_colour(output, os.environ))
+async def _report(examination: Examination, options: Options) -> int:
+    output.require(_WHAT)
+    text = Text(width=_width(sys.stdout), colour=_has_colour(sys.stdout, os.environ))
     found: list[Finding] = []
-    code = INTERRUPTED
-    try:
-        async for finding in examination.findings():
-            found.append(finding)
-            if options.output == "text":
-                print(*text.lines(finding), sep="\n", file=output, flush=True)
-        ending = text.summary(found) if options.output == "text" else [document(found)]
-        print(*ending, sep="\n", file=output, flush=True)
-        code = exit_code(found)
-    finally:
-        # The event loop, as it closes, waits for threads, and one may hang in a name server.
-        end_soon(code)
-    return code
-
-
-@contextmanager
-def _ended_by_force() -> Iterator[Callable[[int], None]]:
-    """A way to end the process after `LAST_RESORT_SECONDS`, unless this block is left before."""
-    timers: list[threading.Timer] = []
-
-    def end_soon(code: int) -> None:
-        timer = threading.Timer(LAST_RESORT_SECONDS, os._exit, args=(code,))
-        timer.daemon = True
-        timer.start()
-        timers.append(timer)
-
-    try:
-        yield end_soon
-    finally:
-        for timer in timers:
-            timer.cancel()
+    async for finding in examination.findings():
+        found.append(finding)
+        if options.output == "text":
+            output.say("\n".join(text.lines(finding)), what=_WHAT)
+    ending = text.summary(found) if options.output == "text" else [document(found)]
+    output.say("\n".join(ending), what=_WHAT)
+    return exit_code(found)
 
 
 def _width(output: TextIO) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from rolesanywhere_operator.domain import issuance
+from rolesanywhere_operator.domain.conditions import Reason
 from rolesanywhere_operator.domain.issuance import Obstacle
 from rolesanywhere_operator.domain.subjects import common_names
 
@@ -58,7 +59,7 @@ DATES: dict[str, Any] = {"notAfter": TOMORROW, "renewalTime": "2026-03-02T04:00:
         (a_certificate(("Ready", "False", "Expired")), ("False", "CertificateExpired")),
         (a_certificate(READY, notAfter="2026-03-01T12:00:00Z"), ("False", "CertificateExpired")),
         (a_certificate(READY, notAfter="once"), ("True", "CertificateIssued")),
-        (Obstacle("CertManagerMissing", "install it"), ("False", "CertManagerMissing")),
+        (Obstacle(Reason.CERT_MANAGER_MISSING, "install it"), ("False", "CertManagerMissing")),
     ],
 )  # fmt: skip
 def test_a_certificates_standing(certificate: Any, expected: tuple[str, str]) -> None:
@@ -102,7 +103,7 @@ def test_of_a_certificate_about_to_be_replaced_only_the_end_is_known() -> None:
 
 def test_before_the_first_certificate_nothing_is_described() -> None:
     assert issuance.identity(a_certificate(NOT_READY)) == {}
-    assert issuance.identity(Obstacle("CertManagerMissing", "install it")) == {}
+    assert issuance.identity(Obstacle(Reason.CERT_MANAGER_MISSING, "install it")) == {}
 
 
 @pytest.mark.parametrize("name", ["reports", " a ", "a,b=c", '#"x"', "\\", "a+b;<c>", " "])

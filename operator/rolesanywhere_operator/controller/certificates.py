@@ -10,8 +10,9 @@ from typing import Any, Final, NoReturn, Protocol
 
 from rolesanywhere_contract.names import BINDING_LABEL
 from rolesanywhere_operator.controller.rounds import Key
-from rolesanywhere_operator.domain import certificates, issuance
+from rolesanywhere_operator.domain import certificates
 from rolesanywhere_operator.domain.certificates import CERT_MANAGER_API_VERSION, FIELD_MANAGER
+from rolesanywhere_operator.domain.conditions import Reason
 from rolesanywhere_operator.domain.issuance import Issuance, Obstacle
 from rolesanywhere_operator.domain.untyped import mapping
 from rolesanywhere_operator.kube.client import APPLY_PATCH, Json
@@ -26,7 +27,7 @@ _OURS: Final = {"labelSelector": BINDING_LABEL}
 ABSENCE_SECONDS: Final = 10.0
 
 _ABSENT: Final = Obstacle(
-    issuance.MISSING,
+    Reason.CERT_MANAGER_MISSING,
     "cert-manager is not installed in this cluster (the API server does not know"
     f" {CERT_MANAGER_API_VERSION}); install it, or use another kind of identity. It is picked up"
     " once it is there.",
@@ -171,7 +172,7 @@ class Certificates:
         except KubeError as problem:
             if problem.status not in _REFUSALS:
                 raise
-            return Obstacle(issuance.REFUSED, f"the Certificate is refused: {problem}")
+            return Obstacle(Reason.CERTIFICATE_REFUSED, f"the Certificate is refused: {problem}")
         log.info("certificate applied", extra=_fields(applied))
         metadata = applied["metadata"]
         self._applied[metadata["namespace"], metadata["name"]] = applied
@@ -211,7 +212,7 @@ class _PatientSource:
             except Forbidden as problem:
                 if problem.status != 403:
                     raise
-                self._stand_before(Obstacle(issuance.REFUSED, str(problem)))
+                self._stand_before(Obstacle(Reason.CERTIFICATE_REFUSED, str(problem)))
             else:
                 self.obstacle = None
                 return listed
@@ -239,12 +240,12 @@ def _taken(found: Mapping[str, Any], asked: Json) -> Obstacle:
     name, binding = metadata["name"], metadata["labels"][BINDING_LABEL]
     if certificates.is_leftover(found, namespace=metadata["namespace"], binding=binding):
         return Obstacle(
-            issuance.PENDING,
+            Reason.CERTIFICATE_PENDING,
             f"Certificate {name} is of a deleted binding of the same name; another is asked for"
             " once it is gone.",
         )
     return Obstacle(
-        issuance.CONFLICT,
+        Reason.CERTIFICATE_CONFLICT,
         f"Certificate {name} is there already and is not this binding's, so it is left alone;"
         " delete or rename it, or rename this binding.",
     )

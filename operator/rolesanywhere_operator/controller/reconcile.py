@@ -12,7 +12,7 @@ from typing import Any, Final
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_operator.domain import bindings, issuance
 from rolesanywhere_operator.domain.bindings import Binding, Entry
-from rolesanywhere_operator.domain.conditions import Condition, Truth, find, revised
+from rolesanywhere_operator.domain.conditions import Condition, Reason, Truth, find, revised
 from rolesanywhere_operator.domain.identities import Identity, SecretIdentity
 from rolesanywhere_operator.domain.issuance import IDENTITY_READY, Issuance
 from rolesanywhere_operator.domain.untyped import mapping
@@ -21,8 +21,8 @@ ACCEPTED: Final = "Accepted"
 READY: Final = "Ready"
 
 # What is announced as a warning though pods are served, and what is not though they are not yet.
-_WORRYING: Final = (issuance.RENEWAL_FAILED,)
-_USUAL: Final = (issuance.PENDING,)
+_WORRYING: Final = (Reason.CERTIFICATE_RENEWAL_FAILED,)
+_USUAL: Final = (Reason.CERTIFICATE_PENDING,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _statements(entry: Entry, issued: Issuance | None, now: datetime) -> tuple[C
         return _refused(unsupported)
     identity = _unseen(entry.identity) if issued is None else issuance.condition(issued, now=now)
     return (
-        Condition(ACCEPTED, Truth.TRUE, "Valid", "The spec makes sense to this version."),
+        Condition(ACCEPTED, Truth.TRUE, Reason.VALID, "The spec makes sense to this version."),
         identity,
         _ready(identity),
     )
@@ -108,9 +108,9 @@ def _statements(entry: Entry, issued: Issuance | None, now: datetime) -> tuple[C
 def _unseen(identity: Identity) -> Condition:
     """What may be said of an identity that only a pod can see."""
     if isinstance(identity, SecretIdentity):
-        reason, why = "NotObserved", f"The operator may not read {identity}"
+        reason, why = Reason.NOT_OBSERVED, f"The operator may not read {identity}"
     else:
-        reason, why = "PerPod", f"Each pod is given an identity of its own ({identity})"
+        reason, why = Reason.PER_POD, f"Each pod is given an identity of its own ({identity})"
     checked = "each pod's sidecar checks it, and is ready when it holds credentials."
     return Condition(IDENTITY_READY, Truth.UNKNOWN, reason, f"{why}; {checked}")
 
@@ -118,14 +118,18 @@ def _unseen(identity: Identity) -> Condition:
 def _ready(identity: Condition) -> Condition:
     """Ready is what the identity is, and an identity that cannot be seen is not doubted."""
     if identity.status == Truth.UNKNOWN:
-        return Condition(READY, Truth.TRUE, "Accepted", "Pods that ask for it are given a sidecar.")
+        return Condition(
+            READY, Truth.TRUE, Reason.ACCEPTED, "Pods that ask for it are given a sidecar."
+        )
     return Condition(READY, identity.status, identity.reason, identity.message)
 
 
 def _refused(error: RolesAnywhereError) -> tuple[Condition, ...]:
     return (
         Condition(ACCEPTED, Truth.FALSE, error.code, str(error)),
-        Condition(IDENTITY_READY, Truth.UNKNOWN, "NotAccepted", "The binding is not accepted."),
+        Condition(
+            IDENTITY_READY, Truth.UNKNOWN, Reason.NOT_ACCEPTED, "The binding is not accepted."
+        ),
         Condition(READY, Truth.FALSE, error.code, str(error)),
     )
 

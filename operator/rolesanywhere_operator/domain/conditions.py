@@ -18,6 +18,27 @@ class Truth(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class Reason(StrEnum):
+    """Why a condition is as it is, but for a binding's mistakes, which have the codes of errors.
+
+    Released words never change.
+    """
+
+    VALID = "Valid"
+    NOT_ACCEPTED = "NotAccepted"
+    NOT_OBSERVED = "NotObserved"
+    PER_POD = "PerPod"
+    ACCEPTED = "Accepted"
+    CERTIFICATE_ISSUED = "CertificateIssued"
+    CERTIFICATE_RENEWAL_FAILED = "CertificateRenewalFailed"
+    CERTIFICATE_PENDING = "CertificatePending"
+    CERTIFICATE_FAILED = "CertificateFailed"
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    CERTIFICATE_CONFLICT = "CertificateConflict"
+    CERTIFICATE_REFUSED = "CertificateRefused"
+    CERT_MANAGER_MISSING = "CertManagerMissing"
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One statement about an object.

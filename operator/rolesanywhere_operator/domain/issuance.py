@@ -8,26 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from rolesanywhere_operator.domain.conditions import Condition, Truth, find
+from rolesanywhere_operator.domain.conditions import Condition, Reason, Truth, find
 from rolesanywhere_operator.domain.untyped import items, mapping
 
 IDENTITY_READY: Final = "IdentityReady"
-
-ISSUED: Final = "CertificateIssued"
-PENDING: Final = "CertificatePending"
-FAILED: Final = "CertificateFailed"
-RENEWAL_FAILED: Final = "CertificateRenewalFailed"
-EXPIRED: Final = "CertificateExpired"
-CONFLICT: Final = "CertificateConflict"
-REFUSED: Final = "CertificateRefused"
-MISSING: Final = "CertManagerMissing"
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
     """Why there is no Certificate for a binding; ``reason`` as in a condition."""
 
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -61,18 +52,28 @@ def identity(issuance: Issuance) -> dict[str, str]:
     return {**told, "algorithm": str(mapping(spec.get("privateKey")).get("algorithm"))}
 
 
-def _judged(certificate: Mapping[str, Any], now: datetime) -> tuple[Truth, str, str]:
+def _judged(certificate: Mapping[str, Any], now: datetime) -> tuple[Truth, Reason, str]:
     status = mapping(certificate.get("status"))
     ready, failure = find(items(status.get("conditions")), "Ready"), _failure(status)
     if ready is None or _is_stale(certificate, ready):
-        return Truth.FALSE, PENDING, "cert-manager has not looked at it since it was asked for."
+        return (
+            Truth.FALSE,
+            Reason.CERTIFICATE_PENDING,
+            "cert-manager has not looked at it since it was asked for.",
+        )
     if ready.get("status") != Truth.TRUE:
-        reason = EXPIRED if ready.get("reason") == "Expired" else FAILED if failure else PENDING
+        reason = (
+            Reason.CERTIFICATE_EXPIRED
+            if ready.get("reason") == "Expired"
+            else Reason.CERTIFICATE_FAILED
+            if failure
+            else Reason.CERTIFICATE_PENDING
+        )
         return Truth.FALSE, reason, _quoted(failure or ready)
     if _is_over(status.get("notAfter"), now):
         return (
             Truth.FALSE,
-            EXPIRED,
+            Reason.CERTIFICATE_EXPIRED,
             f"the certificate expired at {status['notAfter']} and cert-manager has not renewed it;"
             " see whether cert-manager runs.",
         )
@@ -80,10 +81,10 @@ def _judged(certificate: Mapping[str, Any], now: datetime) -> tuple[Truth, str, 
         until = status.get("notAfter", "an unknown time")
         return (
             Truth.TRUE,
-            RENEWAL_FAILED,
+            Reason.CERTIFICATE_RENEWAL_FAILED,
             f"the certificate is valid until {until}, but its renewal failed: {_quoted(failure)}",
         )
-    return Truth.TRUE, ISSUED, _dates(status)
+    return Truth.TRUE, Reason.CERTIFICATE_ISSUED, _dates(status)
 
 
 def _failure(status: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -216,11 +216,33 @@ def test_the_controllers_lease_is_the_one_it_may_write(chart: list[Manifest]) ->
     (container,) = pod_spec(chart, "controller")["containers"]
     environment = {e["name"]: e.get("value") for e in container["env"]}
     (role,) = of_kind(chart, "Role").values()
-    (rule,) = role["rules"]
+    (rule,) = [rule for rule in role["rules"] if rule["resources"] == ["leases"]]
     assert rule["resourceNames"] == [environment["ROLESANYWHERE_OPERATOR_LEASE_NAME"]]
 
 
-def test_cert_manager_makes_the_certificate_for_the_services_name(chart: list[Manifest]) -> None:
+def test_the_controller_makes_the_certificate_for_the_services_name(chart: list[Manifest]) -> None:
+    (container,) = pod_spec(chart, "controller")["containers"]
+    environment = {e["name"]: e.get("value", "from-the-pod") for e in container["env"]}
+    told = ControllerSettings.from_env(environment)
+    assert told.webhook_hosts == {f"{FULLNAME}-webhook.aws-system.svc"}
+    (configuration,) = of_kind(chart, "MutatingWebhookConfiguration").values()
+    assert configuration["metadata"]["name"] == told.webhook_configuration
+    assert "annotations" not in configuration["metadata"]
+    # It is the controller's to say: a GitOps tool and an upgrade leave it alone.
+    assert "caBundle" not in configuration["webhooks"][0]["clientConfig"]
+    assert not of_kind(chart, "Certificate")
+
+
+def test_the_webhook_is_not_shown_the_key_of_its_authority(chart: list[Manifest]) -> None:
+    (container,) = pod_spec(chart, "controller")["containers"]
+    environment = {e["name"]: e.get("value", "") for e in container["env"]}
+    (volume,) = pod_spec(chart, "webhook")["volumes"]
+    assert volume["secret"]["secretName"] == environment["ROLESANYWHERE_OPERATOR_WEBHOOK_SECRET"]
+    assert [item["key"] for item in volume["secret"]["items"]] == ["tls.crt", "tls.key"]
+
+
+def test_cert_manager_makes_the_certificate_for_the_services_name() -> None:
+    chart = rendered(webhook={"certificate": {"source": "certManager"}})
     certificate = of_kind(chart, "Certificate")[f"{FULLNAME}-webhook"]
     assert certificate["spec"]["dnsNames"] == [f"{FULLNAME}-webhook.aws-system.svc"]
     (volume,) = pod_spec(chart, "webhook")["volumes"]
@@ -232,7 +254,7 @@ def test_cert_manager_makes_the_certificate_for_the_services_name(chart: list[Ma
 
 
 def test_a_certificate_of_ones_own_needs_no_cert_manager() -> None:
-    mine = {"secretName": "mine", "caBundle": CA}
+    mine = {"source": "secret", "secretName": "mine", "caBundle": CA}
     manifests = rendered(webhook={"certificate": mine})
     assert not of_kind(manifests, "Certificate")
     assert not of_kind(manifests, "Issuer")
@@ -247,8 +269,18 @@ def test_a_certificate_of_ones_own_needs_no_cert_manager() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
+        (
+            {"webhook": {"certificate": {"source": "secret", "secretName": "mine"}}},
+            "caBundle is not",
+        ),
+        ({"webhook": {"certificate": {"source": "secret", "caBundle": CA}}}, "secretName is not"),
         ({"webhook": {"certificate": {"secretName": "mine"}}}, "caBundle is not"),
-        ({"webhook": {"certificate": {"caBundle": CA}}}, "secretName is not"),
+        (
+            {"webhook": {"certificate": {"source": "self", "secretName": "mine"}}},
+            "source is self, which makes its own",
+        ),
+        ({"webhook": {"certificate": {"source": "certManager", "caBundle": CA}}}, "leave both"),
+        ({"webhook": {"certificate": {"source": "self-made"}}}, "source"),
         ({"webhook": {"certificate": {"caBundle": "x", "secretName": "mine"}}}, "caBundle"),
         ({"webhook": {"replicas": 0}}, "replicas"),
         ({"webhok": {}}, "webhok"),

@@ -52,7 +52,10 @@ MATRIX: Final[dict[str, dict[str, Any]]] = {
     "a mirror": {"images": {"registry": "mirror.example:5000/aws", "pullSecrets": ["mirror"]}},
     "digests": {"images": {"digests": {"operator": f"sha256:{'a' * 64}"}}},
     "from a parent chart": {"global": {"imageRegistry": "r.example", "imagePullSecrets": ["r"]}},
-    "a certificate of one's own": {"webhook": {"certificate": {"secretName": "s", "caBundle": CA}}},
+    "a certificate of one's own": {
+        "webhook": {"certificate": {"source": "secret", "secretName": "s", "caBundle": CA}}
+    },
+    "cert-manager's certificate": {"webhook": {"certificate": {"source": "certManager"}}},
     "another trust domain": {"trustDomain": "prod.example"},
     "the webhook elsewhere": {"webhook": SCHEDULING},
     "the controller elsewhere": {"controller": SCHEDULING},
@@ -158,7 +161,11 @@ def test_the_values_of_an_older_release_still_mean_the_same(
     chart = tmp_path / "chart"
     shutil.copytree(CHART, chart)
     shutil.copy(older, chart / "values.yaml")
-    said = {"controller": {"leaseDurationSeconds": 10}}  # a default that has changed since
+    # Defaults that have changed since, and keep what they were.
+    said = {
+        "controller": {"leaseDurationSeconds": 10},
+        "webhook": {"certificate": {"source": "self"}},
+    }
     assert render(helm, namespace="aws-system", values=said, chart=chart) == [
         without_priority(m) for m in render(helm, namespace="aws-system")
     ]

@@ -69,7 +69,11 @@ class Release:
 
         It takes the API server a moment to hear of that.
         """
-        given = {"secretName": "given", "caBundle": self.authority.decode()}
+        given = {
+            "source": "secret",
+            "secretName": "given",
+            "caBundle": self.authority.decode(),
+        }
         [configuration] = render(
             self.helm,
             namespace=self.namespace,

@@ -83,11 +83,12 @@ automountServiceAccountToken: false
 {{ end }}
 {{- end -}}
 
-{{/* Who makes the webhook's certificate. 0.1.0 had no word for it, and left it to cert-manager. */}}
+{{/* Who makes the webhook's certificate. The first values had no word for it, and meant cert-manager. */}}
 {{- define "rolesanywhere.certificateSource" -}}
 {{- $given := .Values.webhook.certificate -}}
 {{- $any := or $given.secretName $given.caBundle -}}
-{{- $source := $given.source | default (ternary "secret" "certManager" (not (empty $any))) -}}
+{{- $otherwise := ternary "self" "certManager" (hasKey $given "source") -}}
+{{- $source := $given.source | default (ternary "secret" $otherwise (not (empty $any))) -}}
 {{- if eq $source "secret" -}}
 {{- if not $given.caBundle -}}
 {{- fail "webhook.certificate: source is secret and caBundle is not set: give the PEM of the CA that signed the certificate" -}}

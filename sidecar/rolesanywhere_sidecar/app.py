@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import secrets
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -79,17 +80,22 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     service = RolesAnywhere(
         settings, files, now=machine.now, env=env, skew=skew, measure=metrics.asked
     )
+    keeper = Keeping(service, session_file)
     broker = Broker(
-        Discreet(Keeping(service, session_file), redaction),
+        Discreet(service, redaction),
         clock=clock,
         draw=random.random,
         start_after=settings.start_after,
         unsettled=lambda: service.unsettled,
         count=metrics.renewed,
+        keep=keeper.keep,
     )
+    _renew_when_asked(broker)
     watcher = RotationWatcher(files, changed=broker.renew_soon, clock=clock)
     background = (broker, watcher, ExpiryWatcher(lambda: service.identity, clock=clock))
-    front = _front(settings, broker, _token(settings, redaction), metrics, clock=clock)
+    # In a thread: its volume may hang, and a signal must still be heard.
+    token = await asyncio.to_thread(_token, settings, redaction)
+    front = _front(settings, broker, token, metrics, clock=clock)
     probes = Probes(
         current=broker.current,
         problem=lambda: broker.last_problem or _identity_problem(service, watcher),
@@ -100,6 +106,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     )
     async with AsyncExitStack() as opened:
         opened.push_async_callback(service.close)
+        opened.push_async_callback(keeper.close)
         for answer, at in (
             (front.answer, listeners.loopback(settings.port, hop_limit=settings.hop_limit)),
             (probes.answer, listeners.every_address(settings.probe_port)),
@@ -123,6 +130,17 @@ class Discreet:
         credentials = await self._source.create_session()
         self._redaction.learn(credentials.secret_access_key, credentials.session_token)
         return credentials
+
+
+def _renew_when_asked(broker: Broker) -> None:
+    """On SIGHUP, whose own meaning is to end us."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        log.info("renewal asked for", extra={"signal": signal.SIGHUP.name})
+        broker.renew_soon()
+
+    signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(asked))
 
 
 def _token(settings: Settings, redaction: Redaction) -> BearerToken | None:

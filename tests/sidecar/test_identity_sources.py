@@ -1,6 +1,9 @@
 """Where an identity may come from: PKCS#12, folders, selectors, passwords, several certificates."""
 
+import asyncio
 import os
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
-from rolesanywhere_contract.certselector import CertSelector, InvalidCertSelector
+from rolesanywhere_contract.certselector import CertSelector
+from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar.identities import volumes
 from rolesanywhere_sidecar.identities.certificates import InvalidIdentity
@@ -287,29 +291,67 @@ async def test_a_selector_may_be_in_a_file(folder: Folder) -> None:
     selector = folder.put("selector.json", b'[{"Key": "x509Subject", "Value": "CN=held"}]')
     path = folder.put("all.pem", HELD.key_pem() + HELD.certificate_pem + OTHER.certificate_pem)
     held = IdentityFiles.of(settings(CERTIFICATE=path, CERT_SELECTOR=f"file://{selector}"))
-    assert held.selector == CertSelector(subject="CN=held")
+    assert held.wanted() == CertSelector(subject="CN=held")
     identity, _ = await held.load()
     assert identity.leaf == HELD.certificate
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "code", "says"),
     [
-        (None, "selector.json cannot be read: No such file or directory; expected a JSON file"),
-        (b"\xff\xfe\xff", "cannot be read: it is not text"),
-        (b"[]", "the cert selector is empty"),
+        (None, "UnreadableFile", "selector.json cannot be read: No such file or directory"),
+        (b"\xff\xfe\xff", "InvalidCertSelector", "cannot be read: it is not text"),
+        (b"[]", "InvalidCertSelector", "the cert selector is empty"),
     ],
 )
-def test_a_selectors_file_that_is_none_is_said_at_the_start(
-    folder: Folder, content: bytes | None, says: str
+async def test_a_selectors_file_that_is_none_is_said_and_heals(
+    folder: Folder, content: bytes | None, code: str, says: str
 ) -> None:
+    """It may come late, as a certificate may: that ends nothing."""
+    selector = f"file://{folder.path}/selector.json"
     if content is not None:
         folder.put("selector.json", content)
-    with pytest.raises(InvalidCertSelector) as caught:
-        IdentityFiles.of(
-            settings(CERTIFICATE="x", CERT_SELECTOR=f"file://{folder.path}/selector.json")
-        )
-    assert says in str(caught.value)
+    path = folder.put("all.pem", HELD.key_pem() + HELD.certificate_pem + OTHER.certificate_pem)
+    held = replace(IdentityFiles.of(settings(CERTIFICATE=path, CERT_SELECTOR=selector)), pause=0)
+    for ask in (held.load(), asyncio.to_thread(held.wanted)):
+        with pytest.raises(RolesAnywhereError) as caught:
+            await ask
+        assert caught.value.code == code
+        assert says in str(caught.value)
+    folder.put("selector.json", b'[{"Key": "x509Subject", "Value": "CN=held"}]')
+    assert (await held.load())[0].leaf == HELD.certificate
+
+
+async def test_a_selector_that_is_replaced_is_a_rotation(folder: Folder) -> None:
+    selector = folder.put("selector.json", b'[{"Key": "x509Subject", "Value": "CN=held"}]')
+    path = folder.put("all.pem", HELD.key_pem() + HELD.certificate_pem + OTHER.certificate_pem)
+    held = IdentityFiles.of(settings(CERTIFICATE=path, CERT_SELECTOR=f"file://{selector}"))
+    before = held.fingerprint()
+    assert held.fingerprint() == before
+    folder.put("selector.json", b'[{"Key": "x509Issuer", "Value": "CN=x"}]')
+    assert held.fingerprint() != before
+
+
+async def test_a_volume_that_hangs_is_said_and_takes_one_thread(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder.put("all.pem", HELD.key_pem() + HELD.certificate_pem)
+    mended, honest, reads = threading.Event(), volumes.read_together, []
+
+    def hanging(places: Sequence[volumes.Place]) -> volumes.Contents:
+        reads.append(places)
+        assert mended.wait(10)
+        return honest(places)
+
+    monkeypatch.setattr(volumes, "read_together", hanging)
+    held = replace(IdentityFiles.of(settings(CERTIFICATE=path)), patience=0.02)
+    for _ in range(20):
+        with pytest.raises(volumes.UnreadableFile, match=r"no answer within 0\.02 seconds"):
+            await held.load()
+    assert len(reads) == 1
+    mended.set()
+    held = replace(held, patience=5)
+    assert (await held.load())[0].leaf == HELD.certificate
 
 
 def test_all_settings_of_an_identity_are_kept() -> None:

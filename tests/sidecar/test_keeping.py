@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-import time
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,6 @@ class Service:
         self.on_disk = on_disk
         self.accepted: Identity | None = OURS
         self.resumed: list[Credentials] = []
-        self.made = 0
-
-    async def create_session(self) -> Credentials:
-        self.made += 1
-        return some_credentials(self.made)
 
     async def load_identity(self) -> Identity:
         if isinstance(self.on_disk, RolesAnywhereError):
@@ -46,12 +42,19 @@ def file(tmp_path: Path) -> SessionFile:
     return SessionFile(tmp_path / "session", "a binding")
 
 
+async def kept(keeping: Keeping, number: int = 1) -> Credentials:
+    """Which are, unless something is wrong."""
+    made = some_credentials(number)
+    await keeping.keep(made)
+    return made
+
+
 async def adopted(file: SessionFile | None, service: Service) -> Credentials | None:
     return await resume(file, service, now=lambda: START)
 
 
 async def test_what_one_process_keeps_the_next_adopts(file: SessionFile) -> None:
-    made = await Keeping(Service(), file).create_session()
+    made = await kept(Keeping(Service(), file))
     service = Service()
     assert await adopted(file, service) == made
     assert service.resumed == [made]
@@ -59,13 +62,13 @@ async def test_what_one_process_keeps_the_next_adopts(file: SessionFile) -> None
 
 async def test_the_latest_session_is_the_one_that_is_kept(file: SessionFile) -> None:
     keeping = Keeping(Service(), file)
-    for _ in range(3):
-        made = await keeping.create_session()
+    for number in (1, 2, 3):
+        made = await kept(keeping, number)
     assert await adopted(file, Service()) == made
 
 
 async def test_a_session_of_another_certificate_is_not_adopted(file: SessionFile) -> None:
-    await Keeping(Service(), file).create_session()
+    await kept(Keeping(Service(), file))
     service = Service(OTHER)
     assert await adopted(file, service) is None
     assert not service.resumed
@@ -75,13 +78,13 @@ async def test_a_session_is_kept_for_the_certificate_that_made_it(file: SessionF
     """Which is not the one on disk where that was refused."""
     stood_in = Service(OURS)
     stood_in.accepted = OTHER
-    await Keeping(stood_in, file).create_session()
+    await kept(Keeping(stood_in, file))
     assert await adopted(file, Service(OURS)) is None
     assert await adopted(file, Service(OTHER)) is not None
 
 
 async def test_an_identity_that_cannot_be_read_adopts_nothing(file: SessionFile) -> None:
-    await Keeping(Service(), file).create_session()
+    await kept(Keeping(Service(), file))
     assert await adopted(file, Service(RolesAnywhereError("gone"))) is None
 
 
@@ -94,23 +97,64 @@ async def test_a_volume_that_hangs_keeps_nobody_waiting(file: SessionFile) -> No
     assert await resume(file, Hanging(), now=lambda: START, patience=0.01) is None
 
 
-async def test_a_volume_that_hangs_costs_no_session(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Hanging(SessionFile):
-        def write(self, credentials: Credentials, leaf: bytes) -> None:
-            time.sleep(0.3)
+class Hanging(SessionFile):
+    """Nothing comes of a write until ``released``."""
 
-    keeping = Keeping(Service(), Hanging(tmp_path / "session", "a binding"), patience=0.01)
-    assert await keeping.create_session() == some_credentials(1)
+    released = threading.Event()
+    begun = 0
+
+    def write(self, credentials: Credentials, leaf: bytes) -> None:
+        type(self).begun += 1
+        assert self.released.wait(10)
+        super().write(credentials, leaf)
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[Hanging]:
+    Hanging.released, Hanging.begun = threading.Event(), 0
+    yield Hanging(tmp_path / "session", "a binding")
+    Hanging.released.set()
+
+
+async def test_a_volume_that_hangs_takes_one_thread_however_often_it_is_written(
+    hanging: Hanging, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeping = Keeping(Service(), hanging, patience=0.01)
+    for number in range(20):
+        await kept(keeping, number)
+    assert Hanging.begun == 1
+    async with asyncio.timeout(5):
+        assert await asyncio.to_thread(lambda: "still served") == "still served"
     [record] = [one for one in caplog.records if one.message == "session not kept"]
     assert "takes more than 0.01 seconds" in vars(record)["problem"]
 
 
+async def test_a_volume_that_hung_keeps_sessions_again(hanging: Hanging) -> None:
+    keeping = Keeping(Service(), hanging, patience=0.01)
+    await kept(keeping, 1)
+    Hanging.released.set()
+    await keeping.close()
+    made = await kept(keeping, 2)
+    await keeping.close()
+    assert await adopted(hanging, Service()) == made
+
+
+async def test_a_fault_that_nobody_foresaw_costs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(SessionFile):
+        def write(self, credentials: Credentials, leaf: bytes) -> None:
+            raise RuntimeError(credentials.secret_access_key)
+
+    await kept(Keeping(Service(), Broken(tmp_path / "session", "a binding")))
+    [record] = [one for one in caplog.records if one.message == "session not kept"]
+    assert "an unforeseen RuntimeError" in vars(record)["problem"]
+    assert some_credentials(1).secret_access_key not in caplog.text
+
+
 async def test_without_a_session_file_nothing_is_kept_and_nothing_adopted() -> None:
-    service = Service()
-    assert await Keeping(service, None).create_session() == some_credentials(1)
-    assert await adopted(None, service) is None
+    await kept(Keeping(Service(), None))
+    assert await adopted(None, Service()) is None
 
 
 async def test_a_file_that_cannot_be_written_is_told_once_and_costs_nothing(
@@ -118,6 +162,6 @@ async def test_a_file_that_cannot_be_written_is_told_once_and_costs_nothing(
 ) -> None:
     keeping = Keeping(Service(), SessionFile(tmp_path / "no" / "session", "a binding"))
     for number in (1, 2, 3):
-        assert await keeping.create_session() == some_credentials(number)
+        await kept(keeping, number)
     [record] = [one for one in caplog.records if one.message == "session not kept"]
     assert record.levelno == logging.WARNING

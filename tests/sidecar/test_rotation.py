@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 
 import pytest
 
@@ -17,6 +18,8 @@ class Unreadable(RolesAnywhereError):
 
 class Files:
     """Content that a test changes; an exception instead of content is raised."""
+
+    certificate = "/identity/tls.crt"
 
     def __init__(self, content: bytes | Exception = b"first") -> None:
         self.content = content
@@ -106,6 +109,47 @@ async def test_a_watcher_that_misses_its_turns_is_stuck() -> None:
     watched = Watched()
     watched.clock.ticks += 1000
     assert watched.watcher.is_stuck
+
+
+class HangingFiles(Files):
+    """On a volume that gives nothing until ``mended``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mended = threading.Event()
+        self.looks = 0
+
+    def fingerprint(self) -> bytes:
+        self.looks += 1
+        assert self.mended.wait(10)
+        return super().fingerprint()
+
+
+async def test_a_volume_that_hangs_is_told_takes_one_thread_and_is_no_reason_to_restart() -> None:
+    files, clock, calls = HangingFiles(), FakeClock(), []
+    watcher = RotationWatcher(files, changed=lambda: calls.append(1), clock=clock, patience=0.02)
+    running = asyncio.create_task(watcher.run())
+    for _ in range(50):
+        await clock.advance(POLL_SECONDS)
+        await asyncio.sleep(0.01)
+        assert not watcher.is_stuck
+    assert files.looks == 1
+    assert watcher.last_problem is not None
+    assert watcher.last_problem.code == "UnreadableFile"
+    assert "/identity/tls.crt cannot be read: no answer within" in watcher.last_problem.sentence
+    files.mended.set()
+    await asyncio.sleep(0.1)
+    for _ in range(3):
+        await clock.advance(POLL_SECONDS)
+        await _a_look_ends()
+    assert watcher.last_problem is None
+    assert calls == [1]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def _a_look_ends() -> None:
+    await asyncio.sleep(0.05)
 
 
 async def _looks(watched: Watched) -> None:

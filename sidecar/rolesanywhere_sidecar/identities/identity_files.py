@@ -20,7 +20,6 @@ from rolesanywhere_contract import certselector
 from rolesanywhere_contract.certselector import CertSelector, InvalidCertSelector
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import IdentitySettings
-from rolesanywhere_sidecar import files
 from rolesanywhere_sidecar.identities import names, volumes
 from rolesanywhere_sidecar.identities.certificates import (
     InvalidIdentity,
@@ -40,12 +39,16 @@ from rolesanywhere_sidecar.identities.keys import (
 from rolesanywhere_sidecar.identities.keys.file import holds_key
 from rolesanywhere_sidecar.identities.keys.opened import OpenedKeys
 from rolesanywhere_sidecar.identities.volumes import Contents, Place, UnreadableFile
+from rolesanywhere_sidecar.lanes import Lane
 
 __all__ = ["Collection", "Found", "IdentityChanging", "IdentityFiles", "UnreadableFile"]
 
 # Together half a second: a kubelet swaps a volume in less, and nobody waits for it here.
 ATTEMPTS: Final = 6
 PAUSE_SECONDS: Final = 0.1
+
+# Well within a renewal's own deadline: while the volume hangs, an identity in memory may sign.
+PATIENCE_SECONDS: Final = 10.0
 
 
 class IdentityChanging(RolesAnywhereError):
@@ -85,8 +88,9 @@ class IdentityFiles:
     """Where an identity lives. Of all but the first two, any may be left out.
 
     ``certificate`` is a file, or a folder of which every file is considered; ``password`` opens
-    key and PKCS#12 unless ``password_file`` is set; ``selector`` and ``latest`` choose among
-    certificates (`identity.assemble`); ``pause`` is in seconds; ``now`` returns aware times.
+    key and PKCS#12 unless ``password_file`` is set; ``selector``, or what is in ``selector_file``,
+    and ``latest`` choose among certificates (`identity.assemble`); ``pause`` and ``patience`` are
+    in seconds; ``now`` returns aware times.
     """
 
     certificate: str
@@ -95,27 +99,32 @@ class IdentityFiles:
     password_file: str | None = field(default=None, kw_only=True)
     password: bytes | None = field(default=None, kw_only=True, repr=False)
     selector: CertSelector | None = field(default=None, kw_only=True)
+    selector_file: str | None = field(default=None, kw_only=True)
     latest: bool = field(default=False, kw_only=True)
     pause: float = field(default=PAUSE_SECONDS, kw_only=True)
+    patience: float = field(default=PATIENCE_SECONDS, kw_only=True)
     now: Callable[[], datetime] = field(
         default=partial(datetime.now, UTC), kw_only=True, compare=False, repr=False
     )
     _opened: OpenedKeys = field(default_factory=OpenedKeys, init=False, compare=False, repr=False)
+    _lane: Lane = field(
+        default_factory=partial(Lane, "identity"), init=False, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, settings: IdentitySettings) -> "IdentityFiles":
-        """The files that ``settings`` name; the key is in the certificate's file by default.
-
-        Raises `InvalidCertSelector`, also where the file that has the selector cannot be read.
-        """
+        """The files that ``settings`` name; the key is in the certificate's file by default."""
         password = settings.private_key_password
+        selector = settings.cert_selector
+        selector_file = certselector.file_of(selector or "")
         return cls(
             settings.certificate,
             settings.private_key or settings.certificate,
             settings.intermediates,
             password_file=settings.private_key_password_file,
             password=None if password is None else password.encode(errors="surrogateescape"),
-            selector=_selector(settings.cert_selector),
+            selector=CertSelector.parse(selector) if selector and not selector_file else None,
+            selector_file=selector_file,
             latest=settings.use_latest_expiring_certificate,
         )
 
@@ -123,18 +132,25 @@ class IdentityFiles:
         """The identity on disk and its key, whether or not the service would accept it.
 
         Raises `UnreadableFile`, `IdentityChanging`, `identity.InvalidIdentity`,
-        `identity.KeyMismatch`, `identity.NoSuchCertificate`, `identity.AmbiguousCertificate`, or
-        what `keys.open_key` raises.
+        `identity.KeyMismatch`, `identity.NoSuchCertificate`, `identity.AmbiguousCertificate`,
+        `InvalidCertSelector`, or what `keys.open_key` raises.
         """
         self._check_locations()
+        try:
+            async with asyncio.timeout(self.patience):
+                return await self._load()
+        except TimeoutError:
+            raise volumes.silent(self.certificate, self.patience) from None
+
+    async def _load(self) -> tuple[Identity, SigningKey]:
         for _ in range(ATTEMPTS - 1):
             try:
-                return await asyncio.to_thread(self._load_once)
+                return await self._lane.run(self._load_once)
             except (UnsupportedKey, PasswordMissing):
                 raise
             except RolesAnywhereError:
                 await asyncio.sleep(self.pause)
-        return await asyncio.to_thread(self._load_once)
+        return await self._lane.run(self._load_once)
 
     def collect(self) -> Collection:
         """All certificates, whether or not there is a key. Blocks; raises as `load` does."""
@@ -145,6 +161,13 @@ class IdentityFiles:
         """The private key, whether or not there is a certificate. Blocks; raises as `load`."""
         self._check_locations()
         return self._key(volumes.read_together(tuple(self._places(certificates=False))))
+
+    def wanted(self) -> CertSelector | None:
+        """The cert selector, if there is one. Blocks.
+
+        Raises `UnreadableFile` or `InvalidCertSelector`.
+        """
+        return self._selector(volumes.read_together(tuple(self._selectors_place())))
 
     def fingerprint(self) -> bytes:
         """A hash of all contents: changes when one of them does, whatever the files' times say.
@@ -174,8 +197,14 @@ class IdentityFiles:
             )
         if certificates and self.intermediates is not None:
             yield Place("intermediates", Path(self.intermediates))
+        if certificates:
+            yield from self._selectors_place()
         if self.password_file is not None:
             yield Place("password file", Path(self.password_file))
+
+    def _selectors_place(self) -> Iterator[Place]:
+        if self.selector_file is not None:
+            yield Place("cert selector's file", Path(self.selector_file))
 
     def _load_once(self) -> tuple[Identity, SigningKey]:
         places = tuple(self._places())
@@ -187,7 +216,7 @@ class IdentityFiles:
             )
         key = self._key(held)
         collection = self._collection(held)
-        selector = self.selector
+        selector = self._selector(held)
         identity = assemble(
             collection.certificates,
             public_key=key.public_key,
@@ -254,19 +283,15 @@ class IdentityFiles:
         content = held[path][path]
         return content.removesuffix(b"\r\n" if content.endswith(b"\r\n") else b"\n")
 
-
-def _selector(text: str | None) -> CertSelector | None:
-    if text is None:
-        return None
-    path = certselector.file_of(text)
-    if path is None:
-        return CertSelector.parse(text)
-    try:
-        content = files.read_regular(Path(path)).decode("utf-8-sig")
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or "it is not text, or no path"
-        raise InvalidCertSelector(
-            f"the cert selector's file {path} cannot be read: {reason}",
-            hint="expected a JSON file after file://",
-        ) from None
-    return CertSelector.parse_json(content)
+    def _selector(self, held: Contents) -> CertSelector | None:
+        if self.selector_file is None:
+            return self.selector
+        path = Path(self.selector_file)
+        try:
+            text = held[path][path].decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InvalidCertSelector(
+                f"the cert selector's file {path} cannot be read: it is not text",
+                hint="expected a JSON file after file://",
+            ) from None
+        return CertSelector.parse_json(text)

@@ -1,7 +1,7 @@
 """Files of one identity, read together while somebody may be replacing them.
 
 All of a volume that a kubelet swaps are read from one generation of it. A folder stands for every
-readable file in it. Knows nothing of what is in a file, and never waits for one.
+readable file in it. Knows nothing of what is in a file.
 """
 
 import errno
@@ -39,6 +39,14 @@ class Place:
 
 # What is behind each path: one file, or those of a folder.
 Contents = Mapping[Path, Mapping[Path, bytes]]
+
+
+def silent(path: str, seconds: float) -> UnreadableFile:
+    """That whoever reads the identity in ``path`` still waits after so many ``seconds``."""
+    return UnreadableFile(
+        f"the files of the identity in {path} cannot be read: no answer within {seconds:g} seconds",
+        hint="check the volume: it hangs, or this machine is short of CPU",
+    )
 
 
 def read_together(places: Sequence[Place]) -> Contents:

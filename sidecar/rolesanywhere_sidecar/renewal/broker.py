@@ -6,7 +6,7 @@ held. Never speaks HTTP to anyone and never exits: what fails is remembered, log
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, NoReturn
 
@@ -47,12 +47,17 @@ def _ignored(_: str) -> None:
     """Nobody counts."""
 
 
+async def _forgotten(_: Credentials) -> None:
+    """Nobody keeps what ends with the process."""
+
+
 class Broker:
     """The one holder of credentials; start `run` once, beside whoever asks for `current`.
 
     ``start_after`` is a turn in a fleet: before it nothing is asked of AWS, unless something is
     held already. ``unsettled`` tells that the latest session is second best, and worth another
-    attempt on the slow schedule. ``count`` hears each attempt's code, "" for a success.
+    attempt on the slow schedule. ``count`` hears each attempt's code, "" for a success. ``keep``
+    is given each new session once that is served, and raises nothing.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Broker:
         start_after: datetime | None = None,
         unsettled: Callable[[], bool] = lambda: False,
         count: Callable[[str], None] = _ignored,
+        keep: Callable[[Credentials], Awaitable[None]] = _forgotten,
     ) -> None:
         self._source = source
         self._clock = clock
@@ -72,6 +78,7 @@ class Broker:
         self._deadline = deadline
         self._unsettled = unsettled
         self._count = count
+        self._keep = keep
         self._start_after = start_after
         self._held: Credentials | None = None
         self._margin = timedelta()
@@ -133,7 +140,7 @@ class Broker:
         self._schedule(wait)
 
     def renew_soon(self) -> None:
-        """Renew though nothing has aged: the identity has changed.
+        """Renew though nothing has aged: the identity has changed, or somebody asks for it.
 
         Within a jittered moment while something is held, and at once when nothing is, or when
         renewals fail: the change may be the cure. But not while the service, or a turn, wants us
@@ -202,7 +209,9 @@ class Broker:
         except Exception as failure:
             # Whatever it was, dying of it would take away what is still valid.
             return self._failed(failure)
-        return self._succeeded(fetched)
+        wait = self._succeeded(fetched)
+        await self._keep(fetched)
+        return wait
 
     async def _fetch(self) -> Credentials:
         try:

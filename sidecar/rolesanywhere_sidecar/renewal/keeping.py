@@ -9,24 +9,28 @@ serve the old session until the new certificate has one.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.identities.identity import Identity
+from rolesanywhere_sidecar.lanes import Lane
+from rolesanywhere_sidecar.renewal.problems import Problem
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile, SessionFileUnusable, leaf_digest
 
 log = logging.getLogger(__name__)
 
-# A volume that hangs must neither keep the first session from being asked for nor lose a new one.
+# A volume that hangs must not keep the first session from being asked for.
 PATIENCE_SECONDS: Final = 5.0
+# Of the eight that a process has to end.
+CLOSING_SECONDS: Final = 1.0
 
 
 class Service(Protocol):
-    """Creates sessions, and knows with which identity."""
-
-    async def create_session(self) -> Credentials: ...
+    """Knows with which identity its sessions are made."""
 
     async def load_identity(self) -> Identity: ...
 
@@ -37,7 +41,7 @@ class Service(Protocol):
 
 
 class Keeping:
-    """``service``, with each new session kept in ``file``; without a file nothing is kept."""
+    """Keeps each session of ``service`` in ``file``; without a file nothing is kept."""
 
     def __init__(
         self, service: Service, file: SessionFile | None, *, patience: float = PATIENCE_SECONDS
@@ -45,25 +49,36 @@ class Keeping:
         self._service = service
         self._file = file
         self._patience = patience
+        self._lane = Lane("session file")
         self._told = False
 
-    async def create_session(self) -> Credentials:
-        credentials = await self._service.create_session()
+    async def keep(self, credentials: Credentials) -> None:
+        """Keep ``credentials``, which the service gave last; never raises, and never waits long."""
         identity = self._service.accepted
-        if self._file is not None and identity is not None:
-            await self._keep(self._file, credentials, identity)
-        return credentials
-
-    async def _keep(self, file: SessionFile, credentials: Credentials, by: Identity) -> None:
+        if self._file is None or identity is None:
+            return
+        if self._lane.is_busy:
+            self._warn(f"the session file {self._file.path} hangs since a session before")
+            return
         try:
             async with asyncio.timeout(self._patience):
-                await asyncio.to_thread(file.write, credentials, leaf_digest(by))
-        except SessionFileUnusable as problem:
-            self._warn(str(problem))
+                digest = leaf_digest(identity)
+                await self._lane.run(partial(self._file.write, credentials, digest))
         except TimeoutError:
-            self._warn(f"the session file {file.path} takes more than {self._patience:g} seconds")
+            self._warn(
+                f"the session file {self._file.path} takes more than {self._patience:g} seconds"
+            )
+        except Exception as problem:
+            # Whatever it was, dying of it would take away the session that is not kept.
+            self._warn(Problem.of(problem).sentence)
         else:
             self._told = False
+
+    async def close(self) -> None:
+        """Give a session that is being written a moment."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await self._lane.cleared()
 
     def _warn(self, problem: str) -> None:
         """Once, until a session is kept again."""
@@ -80,13 +95,17 @@ async def resume(
     now: Callable[[], datetime],
     patience: float = PATIENCE_SECONDS,
 ) -> Credentials | None:
-    """The session in ``file`` if it is still valid and of the certificate on disk; never raises."""
+    """The session in ``file`` if it is still valid and of the certificate on disk; never raises.
+
+    Nothing is adopted while the identity's volume hangs, since then nobody knows whose the session
+    is; nor while that of the file does.
+    """
     if file is None:
         return None
     try:
         async with asyncio.timeout(patience):
             identity = await service.load_identity()
-            kept = await asyncio.to_thread(file.read, now(), leaf_digest(identity))
+            kept = await Lane("session file").run(lambda: file.read(now(), leaf_digest(identity)))
     except (RolesAnywhereError, TimeoutError):
         # Why the identity cannot be read is said by the first renewal.
         return None

@@ -11,6 +11,8 @@ from typing import Final, NoReturn, Protocol
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.clock import Clock
+from rolesanywhere_sidecar.identities import volumes
+from rolesanywhere_sidecar.lanes import Lane
 from rolesanywhere_sidecar.renewal.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -18,9 +20,18 @@ log = logging.getLogger(__name__)
 # The kubelet itself takes up to a minute or two to bring a new Secret into a pod.
 POLL_SECONDS: Final = 2.0
 
+# A look at files of a few kilobytes that takes longer is one at a volume that hangs. That is for
+# readiness to tell: to restart us would take away a good session, and mend no volume.
+PATIENCE_SECONDS: Final = 10.0
+
 
 class Fingerprinted(Protocol):
     """Files that can be told apart from what they were."""
+
+    @property
+    def certificate(self) -> str:
+        """The path that says which files they are."""
+        ...
 
     def fingerprint(self) -> bytes:
         """A hash of all contents. Raises `RolesAnywhereError` or `OSError` when unreadable."""
@@ -29,10 +40,19 @@ class Fingerprinted(Protocol):
 class RotationWatcher:
     """Calls ``changed`` once for each new content that becomes readable."""
 
-    def __init__(self, files: Fingerprinted, *, changed: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        files: Fingerprinted,
+        *,
+        changed: Callable[[], None],
+        clock: Clock,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         self._files = files
         self._changed = changed
         self._clock = clock
+        self._patience = patience
+        self._lane = Lane("rotation")
         self._seen: bytes | None = None
         self._problem: Problem | None = None
         self._last_turn = clock.monotonic()
@@ -61,7 +81,7 @@ class RotationWatcher:
         Content that becomes readable is news, whatever it is: renewals have failed meanwhile.
         """
         try:
-            found = await asyncio.to_thread(self._files.fingerprint)
+            found = await self._fingerprint()
         except Exception as unreadable:
             # Whatever it was, dying of it would take away what is still valid.
             self._complain(unreadable)
@@ -71,6 +91,14 @@ class RotationWatcher:
         if healed or before not in (None, found):
             log.info("identity rotated", extra={"fingerprint": found.hex()[:16]})
             self._changed()
+
+    async def _fingerprint(self) -> bytes:
+        """Of several looks that hang, one is under way, and the others wait for it."""
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._lane.run(self._files.fingerprint)
+        except TimeoutError:
+            raise volumes.silent(self._files.certificate, self._patience) from None
 
     def _complain(self, unreadable: Exception) -> None:
         if self._problem is None:

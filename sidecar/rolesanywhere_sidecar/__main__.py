@@ -26,6 +26,11 @@ def _main() -> int:
     from rolesanywhere_contract.environment import InvalidSettings
     from rolesanywhere_sidecar.commands import commandline, output
 
+    if len(sys.argv) == 1:
+        from rolesanywhere_sidecar.commands import manual
+
+        output.tell(f"a command is missing\n\n{manual.overview()}")
+        return 2
     try:
         asked = commandline.parse(sys.argv[1:], os.environ, load=_load)
     except InvalidSettings as wrong:

@@ -180,7 +180,14 @@ def test_a_flag_of_awss_helper_without_a_place_here_is_answered(name: str) -> No
 
 
 @pytest.mark.parametrize(
-    "argv", [["--tpm-key-password", "hunter2"], ["--tpm-key-password=hunter2"]]
+    "argv",
+    [
+        ["--tpm-key-pasword", "hunter2"],
+        ["--tpm-key-pasword=hunter2"],
+        ["--pkcs8-password", "-hunter2"],
+        ["--private-key-password", "--hunter2"],
+        ["--private-key-password", "correct", "hunter2"],
+    ],
 )
 def test_what_may_be_a_secret_is_not_repeated(argv: list[str]) -> None:
     [mistake] = mistakes(["credential-process", *argv])
@@ -192,9 +199,9 @@ def test_what_may_be_a_secret_is_not_repeated(argv: list[str]) -> None:
     [
         (["sevre"], "'sevre' is no command, expected serve, "),
         (["--region", "eu-west-1", "serve"], "a command is missing, expected serve, "),
-        (["serve", "--port"], "--port: expected a value after it (see serve --help)"),
-        (["serve", "--port", "--imds"], "--port: expected a value after it (see serve --help)"),
-        (["serve", "now"], "'now': serve takes flags only"),
+        (["serve", "--port"], "--port: expected a value after it; "),
+        (["serve", "--port", "--imds"], "--port: expected a value after it; "),
+        (["serve", "now"], "word 1 after serve: serve takes flags only"),
     ],
 )
 def test_a_command_line_that_is_none_is_a_mistake_not_an_exit(argv: list[str], says: str) -> None:
@@ -246,6 +253,44 @@ def test_what_the_helper_takes_in_vain_is_taken(command: str) -> None:
     assert mistakes([command, "--with-proxy=yes"]) == (
         "--with-proxy: 'yes' is neither 'true' nor 'false'",
     )
+
+
+@pytest.mark.parametrize("command", ["serve", "credential-process", "update", "sign-string"])
+def test_flags_for_keys_in_a_token_are_taken_beside_a_file_and_warned_of(command: str) -> None:
+    argv = "--tpm-key-password hunter2 --no-tpm-key-password --pkcs11-lib /x.so"
+    found = asked([command, *argv.split()], ENV)
+    assert found.warnings == (
+        "--pkcs11-lib: is without effect, because the private key is a file",
+        "--tpm-key-password: is without effect, because the private key is a file",
+    )
+
+
+def test_tls_that_is_verified_after_all_is_no_mistake() -> None:
+    assert asked(["serve", "--no-verify-ssl=false"], ENV).command == "serve"
+    for argv in (["--no-verify-ssl"], ["--no-verify-ssl", "true"]):
+        [mistake] = mistakes(["serve", *argv], ENV)
+        assert mistake.startswith("--no-verify-ssl: TLS is always verified")
+
+
+def test_a_handle_of_a_tpm_is_told_to_be_for_later() -> None:
+    [mistake] = mistakes(["serve", "--private-key", "handle:0x81000001"], ENV)
+    assert mistake.startswith("--private-key: is a handle of a key in a TPM, which are not in this")
+
+
+def test_a_selector_may_stand_as_awss_helper_documents_it() -> None:
+    unquoted = ["--cert-selector", "Key=x509Subject,Value=CN=a", "Key=x509Issuer,Value=CN=b"]
+    selector = told(["serve", *unquoted]).cert_selector
+    assert selector == told(["serve", unquoted[0], " ".join(unquoted[1:])]).cert_selector
+    assert selector is not None
+
+
+@pytest.mark.parametrize("command", ["serve", "credential-process", "update"])
+def test_doctor_takes_every_flag_of_a_command_that_it_is_asked_about(command: str) -> None:
+    about = COMMANDS[command]
+    for name in (*about.settings, *about.options):
+        value = "true" if name in about.options else "x"
+        argv = ["doctor", flag(name), VALUES.get(name, value)]
+        assert asked(argv, ENV).command == "doctor"
 
 
 def test_debug_is_a_log_level_unless_one_is_named() -> None:

@@ -6,8 +6,17 @@ from hypothesis import strategies as st
 
 from rolesanywhere_sidecar.commands.flags import Given, read
 
-VALUES = {"--port": "port", "--name": "name", "--alias": "name"}
+VALUES = {
+    "--port": "port",
+    "--name": "name",
+    "--alias": "name",
+    "--cert-selector": "cert_selector",
+}
 SWITCHES = {"--once": "once"}
+VALUELESS = (
+    "expected a value after it; one that begins with a dash is joined to the flag by ="
+    " (see serve --help)"
+)
 
 
 def given_by(*words: str) -> Given:
@@ -27,9 +36,11 @@ def given_by(*words: str) -> Given:
         (["--once"], {"once": ("--once", "true")}),
         (["--once", "false"], {"once": ("--once", "false")}),
         (["--once=false"], {"once": ("--once", "false")}),
+        (["--cert-selector", "Key=a", "Key=b", "--port", "1"],
+         {"cert_selector": ("--cert-selector", "Key=a Key=b"), "port": ("--port", "1")}),
         (["--once", "--port", "1"], {"once": ("--once", "true"), "port": ("--port", "1")}),
     ],
-)
+)  # fmt: skip
 def test_a_flag_and_its_value(words: list[str], texts: dict[str, tuple[str, str]]) -> None:
     assert given_by(*words) == Given(texts)
 
@@ -37,13 +48,20 @@ def test_a_flag_and_its_value(words: list[str], texts: dict[str, tuple[str, str]
 @pytest.mark.parametrize(
     ("words", "mistakes"),
     [
-        (["--port"], ["--port: expected a value after it (see serve --help)"]),
-        (["--port", "--once"], ["--port: expected a value after it (see serve --help)"]),
+        (["--port"], [f"--port: {VALUELESS}"]),
+        (["--port", "--once"], [f"--port: {VALUELESS}"]),
         (["--prt", "hunter2"], ["--prt: is not a flag of serve (see serve --help)"]),
         (["--prt=hunter2", "hunter2"], ["--prt: is not a flag of serve (see serve --help)"]),
-        (["now", "then"], ["'now': serve takes flags only (see serve --help)"]),
-        (["--no-verify-ssl"], ["--no-verify-ssl: TLS is always verified: credentials are not taken"
-                               " from whoever answers; name your authority with --ca-bundle"]),
+        (["now", "then"], ["word 1 after serve: serve takes flags only (see serve --help)"]),
+        (["--name", "hunter2", "horse"],
+         ["word 3 after serve: serve takes flags only (see serve --help)"]),
+        (["--name", "-hunter2"], [f"--name: {VALUELESS}"]),
+        (["--name", "--hunter2"], [f"--name: {VALUELESS}"]),
+        (["--name", "--hunter2=x"], [f"--name: {VALUELESS}"]),
+        (["-hunter2"], ["word 1 after serve: is not a flag of serve (see serve --help)"]),
+        (["--Hunter2!"], ["word 1 after serve: is not a flag of serve (see serve --help)"]),
+        (["--system-store-name", "MY"],
+         ["--system-store-name: there is no operating system store here; name a file"]),
     ],
 )  # fmt: skip
 def test_what_is_none_is_told(words: list[str], mistakes: list[str]) -> None:

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from rolesanywhere_contract.environment import InvalidSettings
-from rolesanywhere_sidecar.commands.table import COMMANDS, IDLE, REFUSED, flag, flags_of
+from rolesanywhere_sidecar.commands.table import (
+    COMMANDS,
+    IDLE,
+    IDLE_VALUES,
+    REFUSED,
+    REFUSED_SWITCHES,
+    flag,
+    flags_of,
+)
 from tests.fakes.aws_helper_flags import FLAGS
 from tests.support.commandlines import asked
 
@@ -23,7 +31,7 @@ def taken_by(command: str) -> set[str]:
     about = COMMANDS[command]
     taken = {one for name in about.settings for one in flags_of(name)}
     taken |= {flag(name) for name in about.options}
-    return taken | (set(IDLE) if about.needs else set())
+    return taken | ({*IDLE, *IDLE_VALUES, *REFUSED_SWITCHES} if about.needs else set())
 
 
 def test_every_command_has_its_row() -> None:

@@ -7,12 +7,12 @@ helper gives them. Never reads the environment itself, never opens a file.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.names import ENVIRONMENT_PREFIX
-from rolesanywhere_contract.settings import IdentitySettings, Settings, variable
+from rolesanywhere_contract.settings import PKCS11_SCHEME, IdentitySettings, Settings, variable
 from rolesanywhere_sidecar.commands import configuration, flags, output
 from rolesanywhere_sidecar.commands.configuration import Configuration
 from rolesanywhere_sidecar.commands.flags import Given
@@ -20,6 +20,10 @@ from rolesanywhere_sidecar.commands.table import (
     COMMANDS,
     CONFIG,
     IDLE,
+    IDLE_VALUES,
+    REFUSED,
+    REFUSED_SWITCHES,
+    TRUE_OR_FALSE,
     Command,
     flag,
     flags_of,
@@ -33,6 +37,9 @@ _PASSWORD: Final = "private_key_password"  # noqa: S105 - the name of a setting
 _SAFER: Final = (
     "name a file with --private-key-password-file, or set ROLESANYWHERE_PRIVATE_KEY_PASSWORD"
 )
+
+_FOR_TOKENS: Final = ("pkcs11_module", "pin_file", *IDLE_VALUES)
+_TPM_HANDLE: Final = "handle:"
 
 # The bytes of the file at a path, and whether its owner alone may read it. Raises OSError.
 Load = Callable[[str], tuple[bytes, bool]]
@@ -66,8 +73,10 @@ def parse(argv: Sequence[str], env: Mapping[str, str], *, load: Load) -> Invocat
     if command.needs is None:
         return _unless(mistakes, Invocation(command=name, options=options))
     told, warnings = _told(given, env, load=load, command=name)
+    told, without_effect = _without_token_flags(told)
+    warnings += without_effect
     settings, wrong = _settings(command, told)
-    wrong = (*told.file.mistakes, *wrong)
+    wrong = (*told.file.mistakes, *wrong, *_keys_in_a_tpm(told))
     if name == "serve":
         wrong += tuple(_nobody_served(told))
     if name == "doctor" and wrong:
@@ -140,9 +149,12 @@ def _read_flags(words: Sequence[str], name: str, command: Command) -> Given:
     switches = {one: setting for one, setting in settings.items() if is_switch(setting)}
     for option, about in command.options.items():
         (switches if about.is_switch else values)[flag(option)] = option
+    for option, is_one in command.takes_in_vain.items():
+        (switches if is_one else values)[flag(option)] = option
     if command.needs is not None:
         values[flag(CONFIG)] = CONFIG
-        switches |= {one: one for one in IDLE}
+        switches |= {one: one for one in (*IDLE, *REFUSED_SWITCHES)}
+        values |= {one: one for one in IDLE_VALUES}
     return flags.read(words, values=values, switches=switches, command=name)
 
 
@@ -161,10 +173,12 @@ def _options(given: Given, command: Command) -> tuple[dict[str, str], tuple[str,
 
 
 def _idle_mistakes(given: Given) -> Iterator[str]:
-    for name in IDLE:
-        _, text = given.texts.get(name, ("", "true"))
-        if text not in ("true", "false"):
+    for name in (*IDLE, *REFUSED_SWITCHES):
+        _, text = given.texts.get(name, ("", "false"))
+        if text not in TRUE_OR_FALSE:
             yield f"{name}: {text!r} is neither 'true' nor 'false'"
+        elif name in REFUSED and text == "true":
+            yield f"{name}: {REFUSED[name]}"
 
 
 def _told(
@@ -206,6 +220,30 @@ def _settings(
         return needs.from_env(told_env, called=told.called), ()
     except InvalidSettings as wrong:
         return wrong, wrong.mistakes
+
+
+def _without_token_flags(told: _Told) -> tuple[_Told, tuple[str, ...]]:
+    """Without the flags that are for keys in a token, if the key is none; and a warning for each.
+
+    Command lines of AWS's helper have them; in environment and config file they are a mistake.
+    """
+    if any(told.text(name).startswith(PKCS11_SCHEME) for name in ("certificate", "private_key")):
+        return told, ()
+    found = {name: told.given.texts[name][0] for name in _FOR_TOKENS if name in told.given.texts}
+    kept = {name: text for name, text in told.given.texts.items() if name not in found}
+    warnings = tuple(
+        f"{called}: is without effect, because the private key is a file"
+        for called in found.values()
+    )
+    return replace(told, given=replace(told.given, texts=kept)), warnings
+
+
+def _keys_in_a_tpm(told: _Told) -> Iterator[str]:
+    if told.text("private_key").startswith(_TPM_HANDLE):
+        yield (
+            f"{told.called('private_key')}: is a handle of a key in a TPM, which are not in this"
+            " version yet; give a PEM file"
+        )
 
 
 def _nobody_served(told: _Told) -> Iterator[str]:

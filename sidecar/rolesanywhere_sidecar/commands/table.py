@@ -36,7 +36,8 @@ class Command:
     """One command.
 
     ``settings`` are names, and ``needs`` is the class that they make, if any; a setting that is
-    not given may have another's value as ``stand_ins`` say.
+    not given may have another's value as ``stand_ins`` say. ``takes_in_vain`` are other commands'
+    options, and whether each is a switch: a user may have them on the line that he asks about.
     """
 
     purpose: str
@@ -44,6 +45,7 @@ class Command:
     needs: type[IdentitySettings] | None = None
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Option] = field(default_factory=dict)
+    takes_in_vain: Mapping[str, bool] = field(default_factory=dict)
     example: str
     after: str = ""
 
@@ -132,8 +134,9 @@ The file is the one that AWS_SHARED_CREDENTIALS_FILE names, or else
     ),
     "doctor": Command(
         purpose="check settings, certificate, clock, network and AWS, and say what to do",
-        settings=_SESSION | {"session_file", "token_file", "port", "probe_port", "imds"},
+        settings=_names(Settings),
         needs=Settings,
+        takes_in_vain={"profile": False, "once": True},
         options={
             "offline": _switch("leave network and AWS alone"),
             "output": Option(
@@ -186,16 +189,23 @@ IDLE: Final[Mapping[str, str]] = {
     "--with-proxy": "https_proxy and no_proxy are always honoured",
     "--debug": "serve says more, as with --log-level debug; the others have no more to say",
     "--reuse-pin": "the PIN is read from --pin-file whenever the token asks",
+    "--no-tpm-key-password": "keys in a TPM are not in this version yet",
 }
 
-# Its flags that are refused, and what does their work.
+# Its flags of keys that are not in files, and have a value; with a key in a file they say nothing.
+IDLE_VALUES: Final = ("--tpm-key-password",)
+
+# Settings whose text goes on in the next words, where these begin so: AWS's helper documents
+# "--cert-selector Key=x509Subject,Value=... Key=x509Issuer,Value=..." without quotes.
+CONTINUED: Final[Mapping[str, str]] = {"cert_selector": "Key="}
+
+# Its flags that are refused where they are true or have a value, and what does their work.
 REFUSED: Final[Mapping[str, str]] = {
     "--no-verify-ssl": "TLS is always verified: credentials are not taken from whoever answers;"
     " name your authority with --ca-bundle",
     "--system-store-name": "there is no operating system store here; name a file",
-    "--tpm-key-password": "keys in a TPM are not in this version yet; give a PEM file",
-    "--no-tpm-key-password": "keys in a TPM are not in this version yet; give a PEM file",
 }
+REFUSED_SWITCHES: Final = ("--no-verify-ssl",)
 
 METAVARS: Final[Mapping[str, str]] = {
     "region": "REGION",

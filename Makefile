@@ -22,6 +22,10 @@ test: .venv/ready .venv-aws-clients/ready ## lint, types, import contracts and a
 bench-sidecar: .venv/ready ## measure the sidecar beside AWS's own helper (ARGS="--write docs/performance.md")
 	@tests/tools/with-toolchain $(PYTHON) -m tests.bench.sidecar $(ARGS)
 
+.PHONY: bench-operator
+bench-operator: .venv/ready ## measure webhook and controller on a real API server (ARGS="--write docs/performance.md")
+	@tests/tools/with-toolchain $(PYTHON) -m tests.bench.operator $(ARGS)
+
 .PHONY: check
 check: .venv/ready ## lint, types, import contracts and unit tests: offline, half a minute
 	@$(PYTHON) -m tests.run lint types imports unit

@@ -13,8 +13,8 @@ from tests.bench.processes import Memory
 
 NOT_OFFERED: Final = "not offered"
 
-_BEGIN: Final = "<!-- make bench-sidecar writes below this line -->"
-_END: Final = "<!-- make bench-sidecar writes above this line -->"
+_BEGIN: Final = "<!-- make {by} writes below this line -->"
+_END: Final = "<!-- make {by} writes above this line -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,18 @@ def one_shots(runs: OneShots) -> str:
 
 def table(rows: Sequence[Row], *, ours: str, theirs: str) -> str:
     """Markdown whose columns line up in a terminal too."""
-    lines = [("", ours, theirs, "aim"), *((r.measure, r.ours, r.theirs, r.aim) for r in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return _drawn(
+        [("", ours, theirs, "aim"), *((r.measure, r.ours, r.theirs, r.aim) for r in rows)]
+    )
+
+
+def measured(rows: Sequence[tuple[str, str, str]], *, what: str) -> str:
+    """The same without anybody beside us: measure, found and aim."""
+    return _drawn([(what, "found", "aim"), *rows])
+
+
+def _drawn(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     drawn = [
         "| "
         + " | ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True))
@@ -64,11 +74,15 @@ def table(rows: Sequence[Row], *, ours: str, theirs: str) -> str:
     return "\n".join([drawn[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *drawn[1:]])
 
 
-def write(report: str, page: Path) -> None:
-    """Put ``report`` in its place on ``page``. Raises `ValueError` when the page has none."""
+def write(report: str, page: Path, *, by: str = "bench-sidecar") -> None:
+    """Put the ``report`` of a make target in its place on ``page``.
+
+    Raises `ValueError` when the page has none.
+    """
     text = page.read_text()
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    first, last = _BEGIN.format(by=by), _END.format(by=by)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not (begin and end):
-        raise ValueError(f"{page} has no lines {_BEGIN!r} and {_END!r} to write between")
+        raise ValueError(f"{page} has no lines {first!r} and {last!r} to write between")
     page.write_text(f"{before}{begin}\n\n{report}\n\n{end}{after}")

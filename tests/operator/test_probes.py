@@ -23,6 +23,19 @@ async def test_not_ready_says_why() -> None:
             assert answer.status == 200
 
 
+async def test_what_only_a_new_start_mends_is_said_on_the_liveness_path_alone() -> None:
+    ailments: list[str] = ["no watch was begun"]
+    app = prober(lambda: None, ailment=lambda: ailments[0] if ailments else None)
+    async with TestClient(TestServer(app)) as client:
+        async with client.get("/livez") as answer:
+            assert (answer.status, await answer.text()) == (503, "no watch was begun\n")
+        async with client.get("/readyz") as answer:
+            assert answer.status == 200
+        ailments.clear()
+        async with client.get("/livez") as answer:
+            assert (answer.status, await answer.text()) == (200, "ok\n")
+
+
 async def test_an_open_port_is_said_by_its_name_and_closed_in_the_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

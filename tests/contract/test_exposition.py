@@ -1,6 +1,6 @@
 """The text that scrapers read, read by Prometheus' own client library."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,6 +16,7 @@ from rolesanywhere_contract.exposition import (
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@example(value=0.5, label='a "quoted" \\ line\nand another', about="a \\ line\nand another")
 @given(value=finite, label=st.text(), about=st.text(alphabet=st.characters(codec="utf-8")))
 def test_whatever_a_label_says_is_read_back(value: float, label: str, about: str) -> None:
     written = exposition([Family("told", "gauge", about, (Sample(value, {"by": label}),))])

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from rolesanywhere_sidecar.identities.identity import Identity, assemble
 from rolesanywhere_sidecar.identities.keys import open_key
-from rolesanywhere_sidecar.metrics import BUCKETS, Family, Metrics, Sample, exposition
+from rolesanywhere_sidecar.metrics import BUCKETS, Metrics
 from rolesanywhere_sidecar.version import VERSION
 from tests.fakes.pki import LEAF, Authority
 from tests.support.clocks import START
@@ -126,12 +126,3 @@ def test_a_clock_that_was_set_back_in_the_middle_takes_no_time_back() -> None:
     metrics = some_metrics()
     metrics.asked(timedelta(hours=-1))
     assert value(metrics, "create_session_duration_seconds_sum") == 0
-
-
-@given(st.text(), st.text(), st.floats(allow_nan=False, allow_infinity=False))
-@example('a "quoted" \\ line\nand another', "a \\ line\nand another", 0.5)
-def test_any_text_survives_its_escapes(label: str, about: str, number: float) -> None:
-    family = Family("some_gauge", "gauge", about, (Sample(number, {"label": label}),))
-    [read] = text_string_to_metric_families(exposition([family]))
-    [sample] = read.samples
-    assert (sample.labels["label"], sample.value) == (label, number)

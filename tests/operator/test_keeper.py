@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from datetime import UTC, datetime
@@ -39,6 +39,7 @@ class Api:
         self.trouble: dict[str, list[KubeError]] = {}
         self.calls: Counter[str] = Counter()
         self.events: list[Json] = []
+        self.applied: list[tuple[bool, str | None]] = []
         self.watched: asyncio.Queue[Json] = asyncio.Queue()
         self.watching = asyncio.Event()
         self.version = 1
@@ -143,6 +144,7 @@ class Api:
 
     def _apply(self, body: Json, query: Mapping[str, str]) -> Json:
         assert query["fieldManager"] == "rolesanywhere-controller"
+        self.applied.append((query.get("force") == "true", body["metadata"].get("uid")))
         held = self.objects.get(CERTIFICATE)
         generation = 1 if held is None else held["metadata"]["generation"] + 1
         applied = deepcopy(body)
@@ -165,15 +167,26 @@ def _merged(held: Json, patch: Json) -> Json:
     return merged
 
 
+async def soon(seconds: float) -> None:
+    """What is tried again soon is tried at once; what is long off never comes."""
+    await asyncio.sleep(0 if seconds < 60 else 3600)
+
+
 @asynccontextmanager
-async def keeping(api: Api, *, now: Callable[[], datetime] = lambda: NOON) -> AsyncIterator[Keeper]:
-    async def sleep(seconds: float) -> None:
-        # What is tried again soon is tried at once; what is long off never comes.
-        await asyncio.sleep(0 if seconds < 60 else 3600)
+async def keeping(
+    api: Api,
+    *,
+    now: Callable[[], datetime] = lambda: NOON,
+    sleep: Callable[[float], Awaitable[object]] = soon,
+) -> AsyncIterator[Keeper]:
+    """A keeper at work; ``sleep`` is how it waits."""
+
+    async def slept(seconds: float) -> None:
+        await sleep(seconds)
 
     keeper = Keeper(
-        api, reporter="controller-0", now=now, chance=Chance(lambda: 0.5, sleep),
-        trust_domain="cluster.local",
+        api, reporter="controller-0", now=now, chance=Chance(lambda: 0.5, slept),
+        trust_domain="cluster.local", looked=lambda _: None,
     )  # fmt: skip
     running = asyncio.create_task(keeper.run())
     try:
@@ -264,11 +277,15 @@ async def test_what_was_applied_is_known_before_the_watch_shows_it() -> None:
 
 async def test_before_certificates_are_known_a_binding_that_asks_for_one_waits() -> None:
     api = Api()
-    api.trouble[f"GET {CERTIFICATES}"] = [Unavailable("away", status=503)] * 3
-    async with keeping(api) as keeper:
+    api.trouble[f"GET {CERTIFICATES}"] = [Unavailable("away", status=503)]
+    hold = asyncio.Event()
+    async with keeping(api, sleep=lambda _: hold.wait()) as keeper:
         keeper.saw(api.binding(identity=ASKING))
         await settled()
-    assert api.calls[f"GET {CERTIFICATES}"] == 4
+        assert not api.reasons()
+        assert api.calls == {f"GET {CERTIFICATES}": 1}
+        hold.set()
+        await settled()
     assert api.reasons()["Ready"] == ("False", "CertificatePending")
 
 
@@ -361,31 +378,18 @@ async def test_a_binding_on_its_way_out_is_left_alone() -> None:
 
 async def test_without_cert_manager_only_those_who_need_it_are_told() -> None:
     api = Api()
-    api.trouble[f"GET {CERTIFICATES}"] = [NotFound("no such resource", status=404)] * 3
-    async with keeping(api) as keeper:
+    api.trouble[f"GET {CERTIFICATES}"] = [NotFound("no such resource", status=404)]
+    hold = asyncio.Event()
+    async with keeping(api, sleep=lambda _: hold.wait()) as keeper:
         keeper.saw(api.binding())
         await settled()
         assert api.reasons()["Ready"] == ("True", "Accepted")
-    api.trouble[f"GET {CERTIFICATES}"] = [NotFound("no such resource", status=404)] * 3
-    hold = asyncio.Event()
-
-    async def sleep(_: float) -> None:
-        await hold.wait()
-
-    keeper = Keeper(
-        api, reporter="controller-0", now=lambda: NOON, chance=Chance(lambda: 0.5, sleep),
-        trust_domain="cluster.local",
-    )  # fmt: skip
-    running = asyncio.create_task(keeper.run())
-    keeper.saw(api.binding(identity=ASKING))
-    await settled()
-    assert api.reasons()["Ready"] == ("False", "CertManagerMissing")
-    hold.set()
-    await settled()
-    assert api.reasons()["Ready"] == ("False", "CertificatePending")
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+        keeper.saw(api.binding(identity=ASKING))
+        await settled()
+        assert api.reasons()["Ready"] == ("False", "CertManagerMissing")
+        hold.set()
+        await settled()
+        assert api.reasons()["Ready"] == ("False", "CertificatePending")
 
 
 async def test_a_missing_permission_is_told_and_not_hammered() -> None:
@@ -408,6 +412,63 @@ async def test_a_certificate_that_comes_between_is_a_conflict_and_not_forced() -
         keeper.saw(api.binding(identity=ASKING))
         await settled()
     assert api.reasons()["Ready"] == ("False", "CertificateConflict")
+
+
+def a_foreign_certificate(**metadata: Any) -> Json:
+    labels = {"rolesanywhere.dev/binding": "reports"}
+    named = {"name": "rolesanywhere-reports", "namespace": "team-a", "uid": "cert-9"}
+    return {"metadata": {**named, "labels": labels, **metadata}, "spec": {}}
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+async def test_a_strangers_certificate_is_left_alone_with_our_label_and_without(
+    labelled: bool,
+) -> None:
+    api = Api()
+    foreign = a_foreign_certificate()
+    if not labelled:
+        del foreign["metadata"]["labels"]
+    api.objects[CERTIFICATE] = foreign
+    async with keeping(api) as keeper:
+        await api.watching.wait()
+        keeper.saw(api.binding(identity=ASKING))
+        await settled()
+        assert api.reasons()["Ready"] == ("False", "CertificateConflict")
+        keeper.saw(api.binding())
+        await settled()
+    assert api.objects[CERTIFICATE] == foreign
+    assert api.events[0]["type"] == "Warning"
+
+
+async def test_the_certificate_of_a_deleted_binding_is_waited_for() -> None:
+    api = Api()
+    owner = {
+        "apiVersion": "rolesanywhere.dev/v1alpha1", "kind": "RolesAnywhereBinding",
+        "name": "reports", "uid": "uid-0", "controller": True,
+    }  # fmt: skip
+    api.objects[CERTIFICATE] = a_foreign_certificate(ownerReferences=[owner])
+    async with keeping(api) as keeper:
+        await api.watching.wait()
+        keeper.saw(api.binding(identity=ASKING))
+        await settled()
+        assert api.reasons()["Ready"] == ("False", "CertificatePending")
+        assert not api.applied
+        api.shows("DELETED", api.objects.pop(CERTIFICATE))
+        await settled()
+    assert len(api.applied) == 1
+
+
+async def test_force_is_for_what_is_ours_and_for_that_very_one() -> None:
+    api = Api()
+    async with keeping(api) as keeper:
+        await api.watching.wait()
+        keeper.saw(api.binding(identity=ASKING))
+        await settled()
+        api.objects[CERTIFICATE]["spec"]["issuerRef"]["name"] = "evil"
+        api.shows("MODIFIED", api.objects[CERTIFICATE])
+        await settled()
+    assert api.applied == [(False, None), (True, "cert-1")]
+    assert api.objects[CERTIFICATE]["spec"]["issuerRef"]["name"] == "ca"
 
 
 async def test_a_certificate_expires_though_nobody_says_so() -> None:

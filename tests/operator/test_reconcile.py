@@ -1,7 +1,7 @@
 """What the controller says of a binding, and when it says nothing."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -140,3 +140,53 @@ def test_another_reason_for_the_same_refusal_is_news() -> None:
 
 def test_a_status_that_is_no_object_is_as_good_as_none() -> None:
     assert told(judge(a_binding(status="broken"), now=NOON))["Accepted"] == ("True", "Valid")
+
+
+def with_a_certificate(*conditions: tuple[str, str], **status: Any) -> dict[str, Any]:
+    """What is said of a binding whose Certificate has ``conditions`` (type, status)."""
+    told = [{"type": kind, "status": truth, "reason": "Word"} for kind, truth in conditions]
+    certificate = {
+        "metadata": {"name": "rolesanywhere-reports"},
+        "spec": {"privateKey": {"algorithm": "RSA"}},
+        "status": {"conditions": told, **status},
+    }
+    return reconcile.judge(ASKING, bindings.read(ASKING), now=NOON, issued=certificate)
+
+
+ASKING = a_binding(identity={"certManager": {"issuerRef": {"name": "ca"}}})
+END: Final = "2026-06-01T00:00:00Z"
+
+
+def test_ready_is_what_the_identity_is() -> None:
+    status = with_a_certificate(("Ready", "True"), notAfter=END)
+    assert told(status)["Ready"] == told(status)["IdentityReady"] == ("True", "CertificateIssued")
+    assert status["identity"] == {
+        "source": "certificate/rolesanywhere-reports", "notAfter": END, "algorithm": "RSA",
+    }  # fmt: skip
+
+
+def test_a_renewal_that_fails_is_a_warning_though_ready_stays_true() -> None:
+    issued = with_a_certificate(("Ready", "True"), notAfter=END)
+    failing = with_a_certificate(("Ready", "True"), notAfter=END, lastFailureTime=END)
+    news = announcement(a_binding(status=issued), failing)
+    assert news is not None
+    assert (news.type, news.reason) == ("Warning", "CertificateRenewalFailed")
+    back = announcement(a_binding(status=failing), issued)
+    assert back is not None
+    assert (back.type, back.reason) == ("Normal", "CertificateIssued")
+
+
+def test_what_is_known_of_an_identity_no_longer_is_removed_by_name() -> None:
+    """A merge patch keeps what it does not name (RFC 7396)."""
+    issued = with_a_certificate(("Ready", "True"), notAfter=END)
+    other = a_binding(status=issued, generation=2)
+    assert changes(other, judge(other, now=LATER))["identity"] == {
+        "source": "secret/reports-tls", "notAfter": None, "algorithm": None,
+    }  # fmt: skip
+
+
+def test_what_only_pods_can_see_is_not_doubted() -> None:
+    identity = {"podCertificate": {"signerName": "example.com/x", "keyType": "ECDSAP256"}}
+    status = judge(a_binding(identity=identity), now=NOON)
+    assert told(status)["IdentityReady"] == ("Unknown", "PerPod")
+    assert told(status)["Ready"] == ("True", "Accepted")

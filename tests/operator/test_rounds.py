@@ -146,26 +146,27 @@ async def test_a_conflict_is_no_warning(caplog: pytest.LogCaptureFixture) -> Non
 
 async def test_a_look_may_ask_for_another_and_a_mark_comes_before_that() -> None:
     looking = Looking()
-    never = asyncio.Event()
-    waiting: list[float] = []
+    waits: list[asyncio.Event] = []
 
     async def sleep(seconds: float) -> None:
-        waiting.append(seconds)
-        await never.wait()
+        assert seconds == 600.0
+        waits.append(asyncio.Event())
+        await waits[-1].wait()
 
     looking.outcomes = [600.0, 600.0, None]
     under_test = Rounds(looking.look, chance=Chance(lambda: 1.0, sleep))
     running = asyncio.create_task(under_test.run())
     under_test.mark(REPORTS)
-    await until(lambda: waiting == [600.0])
+    await until(lambda: len(waits) == 1)
     under_test.mark(REPORTS)
-    await until(lambda: waiting == [600.0, 600.0])
+    await until(lambda: len(waits) == 2)
     assert len(looking.seen) == 2
-    # The first of the two waits is called off: it does not lead to a third look.
-    never.set()
-    await until(lambda: len(looking.seen) == 3)
+    # The first wait is called off.
+    waits[0].set()
     await settled()
-    assert len(looking.seen) == 3
+    assert len(looking.seen) == 2
+    waits[1].set()
+    await until(lambda: len(looking.seen) == 3)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

@@ -224,7 +224,7 @@ def test_the_controller_makes_the_certificate_for_the_services_name(chart: list[
     (container,) = pod_spec(chart, "controller")["containers"]
     environment = {e["name"]: e.get("value", "from-the-pod") for e in container["env"]}
     told = ControllerSettings.from_env(environment)
-    assert told.webhook_hosts == {f"{FULLNAME}-webhook.aws-system.svc"}
+    assert told.webhook_hosts == frozenset({f"{FULLNAME}-webhook.aws-system.svc"})
     (configuration,) = of_kind(chart, "MutatingWebhookConfiguration").values()
     assert configuration["metadata"]["name"] == told.webhook_configuration
     assert "annotations" not in configuration["metadata"]

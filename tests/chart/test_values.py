@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,82 +13,26 @@ import yaml
 
 from tests.chart import table
 from tests.chart.helm import CHART, FULLNAME, RELEASE, Helm, HelmFailed, Manifest, render
+from tests.chart.matrix import EVERY_MONITOR, MATRIX, SCHEDULING, everything
 from tests.cluster.binaries import find_or_build_helm
 from tests.support.tools import build_or_skip
 
 OLDER: Final = Path(__file__).parent / "older"
-CA: Final = "-----BEGIN CERTIFICATE-----\nbm90IHJlYWxseQ==\n-----END CERTIFICATE-----\n"
 
-EVERY_MONITOR: Final[dict[str, Any]] = {
-    name: {"enabled": True, "labels": {"release": "prometheus"}, "annotations": {"a": "b"}}
-    for name in ("serviceMonitor", "podMonitor", "prometheusRule", "dashboard")
-}
 
-SCHEDULING: Final[dict[str, Any]] = {
-    "nodeSelector": {"role": "infra"},
-    "tolerations": [{"key": "infra", "operator": "Exists"}],
-    "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}},
-    "topologySpreadConstraints": [{"maxSkew": 2, "topologyKey": "zone"}],
-    "priorityClassName": "important",
-    "annotations": {"reloader": "yes"},
-    "podAnnotations": {"scrape": "yes"},
-    "podLabels": {"team": "platform", "app.kubernetes.io/name": "not mine"},
-    "serviceAccount": {"annotations": {"note": "x"}, "labels": {"team": "platform"}},
-    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example"}],
-    "extraVolumes": [{"name": "more", "emptyDir": {}}],
-    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
-    "strategy": {"type": "Recreate"},
-    "livenessProbe": {"timeoutSeconds": 7},
-    "podDisruptionBudget": {"enabled": True, "minAvailable": "50%"},
-    "resources": {"requests": {"cpu": 1}, "limits": None},
-}
+EVERY: Final = {**MATRIX, "everything": everything()}
+EACH: Final = pytest.mark.parametrize("named", EVERY)
 
-# One for each thing that somebody may want otherwise, and all of them together.
-MATRIX: Final[dict[str, dict[str, Any]]] = {
-    "as it comes": {},
-    "one of each": {"webhook": {"replicas": 1}, "controller": {"replicas": 1}},
-    "another name": {"nameOverride": "ira", "commonLabels": {"team": "platform"}},
-    "a whole name": {"fullnameOverride": "credentials"},
-    "no schema": {"crds": {"install": False}},
-    "a mirror": {"images": {"registry": "mirror.example:5000/aws", "pullSecrets": ["mirror"]}},
-    "digests": {"images": {"digests": {"operator": f"sha256:{'a' * 64}"}}},
-    "from a parent chart": {"global": {"imageRegistry": "r.example", "imagePullSecrets": ["r"]}},
-    "a certificate of one's own": {
-        "webhook": {"certificate": {"source": "secret", "secretName": "s", "caBundle": CA}}
-    },
-    "cert-manager's certificate": {"webhook": {"certificate": {"source": "certManager"}}},
-    "another trust domain": {"trustDomain": "prod.example"},
-    "the webhook elsewhere": {"webhook": SCHEDULING},
-    "the controller elsewhere": {"controller": SCHEDULING},
-    "the node's network": {"webhook": {"hostNetwork": True, "port": 10443, "probePort": 10081}},
-    "somebody else's accounts": {
-        "rbac": {"create": False},
-        "webhook": {"serviceAccount": {"create": False, "name": "theirs"}},
-        "controller": {"serviceAccount": {"create": False, "name": "theirs-too"}},
-    },
-    "selectors": {
-        "webhook": {
-            "namespaceSelector": {"matchLabels": {"team": "a"}},
-            "objectSelector": {"matchExpressions": [{"key": "x", "operator": "Exists"}]},
-            "failurePolicy": "Ignore",
-            "configurationAnnotations": {"note": "x"},
-        }
-    },
-    "a policy of the network": {
-        "networkPolicy": {
-            "enabled": True,
-            "webhookFrom": [{"ipBlock": {"cidr": "192.0.2.0/28"}}],
-            "metricsFrom": [{"namespaceSelector": {}}],
-            "apiServerTo": [{"ipBlock": {"cidr": "192.0.2.0/28"}}],
-            "apiServerPorts": [6443],
-            "dnsTo": [{"namespaceSelector": {}}],
-            "extraIngress": [{"ports": [{"port": 1}]}],
-            "extraEgress": [{"ports": [{"port": 2}]}],
-        }
-    },
-    "monitored": {"monitoring": EVERY_MONITOR},
-    "no policy on bindings": {"bindings": {"requireAssume": False}},
-}
+
+@cache
+def text(helm: Path, named: str) -> str:
+    """What Helm makes of a set of values, rendered once."""
+    run = Helm(helm, home=Path("/nonexistent"))
+    return run("template", RELEASE, CHART, "--namespace=aws-system", values=EVERY[named])
+
+
+def objects(helm: Path, named: str) -> list[Manifest]:
+    return [found for found in yaml.safe_load_all(text(helm, named)) if found]
 
 
 @pytest.fixture(scope="module")
@@ -95,37 +40,23 @@ def helm() -> Path:
     return build_or_skip(find_or_build_helm)
 
 
-def everything() -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for values in MATRIX.values():
-        for name, given in values.items():
-            merged[name] = merged.get(name, {}) | given if isinstance(given, dict) else given
-    return merged
-
-
-@pytest.mark.parametrize("values", [*MATRIX.values(), everything()], ids=[*MATRIX, "everything"])
-def test_helm_finds_nothing_to_complain_of(
-    helm: Path, tmp_path: Path, values: dict[str, Any]
-) -> None:
-    said = Helm(helm, home=tmp_path)("lint", "--strict", CHART, values=values)
+@EACH
+def test_helm_finds_nothing_to_complain_of(helm: Path, tmp_path: Path, named: str) -> None:
+    said = Helm(helm, home=tmp_path)("lint", "--strict", CHART, values=EVERY[named])
     assert "0 chart(s) failed" in said
     # Only that the chart has no picture.
     assert [line for line in said.splitlines() if line.startswith("[") and "icon" not in line] == []
 
 
-@pytest.mark.parametrize("values", [*MATRIX.values(), everything()], ids=[*MATRIX, "everything"])
-def test_what_is_rendered_is_the_same_every_time(helm: Path, values: dict[str, Any]) -> None:
+@EACH
+def test_what_is_rendered_is_the_same_every_time(helm: Path, named: str) -> None:
     """Nothing by chance, by time or by looking into the cluster: a GitOps tool sees no drift."""
-    command = ("template", RELEASE, CHART, "--namespace=aws-system")
-    once, again = (Helm(helm, home=Path("/nonexistent"))(*command, values=values) for _ in "12")
-    assert once == again
+    assert text(helm, named) == text.__wrapped__(helm, named)
 
 
-@pytest.mark.parametrize("values", [*MATRIX.values(), everything()], ids=[*MATRIX, "everything"])
-def test_every_object_is_known_by_the_labels_of_its_kind(
-    helm: Path, values: dict[str, Any]
-) -> None:
-    for manifest in render(helm, namespace="aws-system", values=values):
+@EACH
+def test_every_object_is_known_by_the_labels_of_its_kind(helm: Path, named: str) -> None:
+    for manifest in objects(helm, named):
         metadata = manifest["metadata"]
         told = {
             name.removeprefix("app.kubernetes.io/"): value
@@ -141,16 +72,16 @@ def test_every_object_is_known_by_the_labels_of_its_kind(
             "part-of": "rolesanywhere",
             "managed-by": "Helm",
         }, who
-        assert values.get("commonLabels", {}).items() <= metadata["labels"].items(), who
+        assert EVERY[named].get("commonLabels", {}).items() <= metadata["labels"].items(), who
 
 
-@pytest.mark.parametrize("values", [*MATRIX.values(), everything()], ids=[*MATRIX, "everything"])
-def test_no_two_objects_have_one_name(helm: Path, values: dict[str, Any]) -> None:
-    objects = [
+@EACH
+def test_no_two_objects_have_one_name(helm: Path, named: str) -> None:
+    names = [
         (m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"])
-        for m in render(helm, namespace="aws-system", values=values)
+        for m in objects(helm, named)
     ]
-    assert len(objects) == len(set(objects))
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("older", sorted(OLDER.iterdir()), ids=lambda path: path.stem)
@@ -278,6 +209,32 @@ def test_the_network_lets_through_what_the_programs_need_and_no_more(helm: Path)
         assert [[port["port"] for port in rule["ports"]] for rule in spec["egress"]] == [
             [443, 6443], [53, 53],
         ]  # fmt: skip
+
+
+def test_prometheus_and_grafana_are_given_what_they_look_for(helm: Path) -> None:
+    manifests = render(helm, namespace="aws-system", values={"monitoring": EVERY_MONITOR})
+    found = {(m["kind"], m["metadata"]["name"]): m for m in manifests}
+    monitor = found["ServiceMonitor", FULLNAME]
+    [endpoint] = monitor["spec"]["endpoints"]
+    selected = [
+        m for (kind, _), m in found.items()
+        if kind == "Service"
+        and monitor["spec"]["selector"]["matchLabels"].items() <= m["metadata"]["labels"].items()
+    ]  # fmt: skip
+    assert {m["metadata"]["labels"]["app.kubernetes.io/component"] for m in selected} == {
+        "webhook",
+        "controller",
+    }
+    for service in selected:
+        assert [port["name"] for port in service["spec"]["ports"]] == [endpoint["port"]]
+    rule = found["PrometheusRule", FULLNAME]
+    assert rule["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    dashboard = found["ConfigMap", f"{FULLNAME}-dashboard"]
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    [text] = dashboard["data"].values()
+    assert json.loads(text) == json.loads((CHART / "files" / "dashboard.json").read_text())
+    for kind in ("ServiceMonitor", "PrometheusRule"):
+        assert found[kind, FULLNAME]["metadata"]["labels"]["release"] == "prometheus"
 
 
 def test_without_being_asked_for_nothing_needs_prometheus(helm: Path) -> None:

@@ -273,3 +273,22 @@ def test_whatever_a_field_holds_it_is_an_identity_or_a_mistake(
     raw = a_raw_binding(identity={kind: given | {field: value}})
     entry = bindings.read(raw)
     assert str(entry.identity if isinstance(entry, bindings.Binding) else entry)
+
+
+@settings(deadline=None, max_examples=50)
+@given(json_values, json_values, json_values)
+def test_whatever_is_asked_of_a_certificate_it_is_an_identity_or_a_mistake(
+    one: object, other: object, names: object
+) -> None:
+    given = {
+        "issuerRef": {"name": one, "kind": other},
+        "privateKey": {"algorithm": one, "size": other},
+        "uris": [names],
+    }
+    entry = bindings.read(a_raw_binding(identity={"certManager": given}))
+    assert str(entry)
+
+
+def test_an_algorithm_that_is_no_text_is_a_mistake() -> None:
+    with pytest.raises(InvalidBinding, match=r"privateKey\.algorithm: got \['RSA'\], expected"):
+        a_binding(identity={"certManager": ISSUER | {"privateKey": {"algorithm": ["RSA"]}}})

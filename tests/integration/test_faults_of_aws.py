@@ -10,6 +10,7 @@ the faults that last for minutes, under a clock of its own.
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -59,7 +60,8 @@ class Scenery:
 class Fault:
     """What ``strikes``, and what the sidecar is to say of it: a code, and words by pattern.
 
-    ``lasting``: it waits for somebody to act, so its back-off is long, and it is met only once.
+    ``lasting``: it waits for somebody to act, so its back-off is long; whoever has acted says so
+    with a SIGHUP.
     """
 
     name: str
@@ -127,6 +129,7 @@ FAULTS: Final = (
     ),
     # The service is down
     Fault("500", answers(faults.server_error(500)), UNAVAILABLE, "answered 500 with Internal"),
+    Fault("501", answers(faults.server_error(501, as_json=False)), UNAVAILABLE, "answered 501"),
     Fault("502", answers(faults.server_error(502, as_json=False)), UNAVAILABLE, "answered 502"),
     Fault("503", answers(faults.server_error(503)), UNAVAILABLE, "answered 503 with Internal"),
     Fault("504", answers(faults.server_error(504, as_json=False)), UNAVAILABLE, "answered 504"),
@@ -135,6 +138,16 @@ FAULTS: Final = (
         "403", answers(faults.refused("AccessDeniedException", "Untrusted Signing Certificate")),
         "AccessDenied", "Untrusted Signing Certificate.*add the missing intermediates",
         lasting=True,
+    ),
+    Fault(
+        "400 ValidationException",
+        answers(faults.refused("ValidationException", "1 validation error", status=400)),
+        "ValidationFailed", "400 with ValidationException: 1 validation error", lasting=True,
+    ),
+    Fault(
+        "404 ResourceNotFoundException",
+        answers(faults.refused("ResourceNotFoundException", "no such profile", status=404)),
+        "ResourceNotFound", "404 with ResourceNotFoundException: no such profile", lasting=True,
     ),
     # It says something else, or somebody does in its place
     Fault(
@@ -209,22 +222,20 @@ class Client:
 async def survives(fault: Fault, folder: Path) -> None:
     """The story of one fault."""
     async with a_scenery(folder) as scenery, AsyncExitStack() as stack:
-        if not fault.lasting:
-            await fault.strikes(scenery)
+        await fault.strikes(scenery)
         env = scenery.workload.env(scenery.line.url, ca_file=scenery.aws.ca_file)
         sidecar = await stack.enter_async_context(a_sidecar(folder, env))
-        if not fault.lasting:
-            await tells(sidecar, 503, fault)
-            status, refusal = await sidecar.credentials(scenery.workload.token)
-            assert (status, refusal["code"]) == (503, fault.code)
-            await scenery.heal()
+        await tells(sidecar, 503, fault)
+        status, refusal = await sidecar.credentials(scenery.workload.token)
+        assert (status, refusal["code"]) == (503, fault.code)
+        await heals(scenery, sidecar, fault)
         await sidecar.until_ready()
         client = Client(sidecar, scenery.workload)
         async with client.asking():
             await fault.strikes(scenery)
             await tells(sidecar, 200, fault)
             assert (await sidecar.probe("/livez"))[0] == 200
-            await scenery.heal()
+            await heals(scenery, sidecar, fault)
             await renewed(sidecar, scenery, client)
         is_discreet(sidecar.log, scenery)
 
@@ -241,6 +252,12 @@ async def a_scenery(folder: Path) -> AsyncIterator[Scenery]:
         Line.to(aws.rolesanywhere_url) as line,
     ):
         yield Scenery(aws, line, impostor.rolesanywhere_url, Workload.below(root, folder))
+
+
+async def heals(scenery: Scenery, sidecar: RunningSidecar, fault: Fault) -> None:
+    await scenery.heal()
+    if fault.lasting:
+        sidecar.process.send_signal(signal.SIGHUP)
 
 
 async def tells(sidecar: RunningSidecar, status: int, fault: Fault) -> None:
@@ -329,7 +346,7 @@ async def told(
             await STORIES[name](tmp_path_factory.mktemp("story"))
 
     ids = [item.callspec.id for item in request.session.items if hasattr(item, "callspec")]
-    slow = {fault.name for fault in FAULTS if fault.lasting or "black hole" in fault.name}
+    slow = {fault.name for fault in FAULTS if "black hole" in fault.name}
     chosen = sorted(STORIES.keys() & ids, key=lambda name: (name not in slow, name))
     tasks = {name: asyncio.create_task(tell(name)) for name in chosen}
     yield tasks

@@ -184,6 +184,24 @@ async def test_a_rotated_certificate_is_picked_up_long_before_the_session_ages(
     assert stage.serials()[-1] == str(rotated.certificate.serial_number)
 
 
+async def test_a_sighup_renews_long_before_the_session_ages(stage: Stage) -> None:
+    async with serving(stage) as sidecar:
+        await sidecar.until_ready()
+        _, first = await sidecar.credentials(stage.token)
+        sidecar.process.send_signal(signal.SIGHUP)
+
+        async def renewed() -> bool:
+            _, document = await sidecar.credentials(stage.token)
+            return document["AccessKeyId"] != first["AccessKeyId"]
+
+        await eventually(renewed)
+        assert [one["signal"] for one in sidecar.events("renewal asked for")] == ["SIGHUP"]
+        for _ in range(50):
+            sidecar.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.02)
+        assert len(stage.aws.requests) <= 5  # not a request for each
+
+
 async def test_a_certificate_that_the_service_refuses_takes_nothing_away(stage: Stage) -> None:
     async with serving(stage) as sidecar:
         served = await sidecar.credentials(stage.token)

@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_sidecar.credentials import Standing
+from rolesanywhere_sidecar.credentials import Credentials, Standing
 from rolesanywhere_sidecar.failures import Throttled
 from rolesanywhere_sidecar.renewal import pacing
 from rolesanywhere_sidecar.renewal.broker import LONGEST_PAUSE, Broker
@@ -230,6 +230,45 @@ async def test_an_attempt_that_hangs_is_given_up(
     assert broker.last_problem is not None
     assert broker.last_problem.code == "SessionTimedOut"
     assert source.running == 0
+
+
+async def test_an_attempt_has_half_a_minute_unless_somebody_says_otherwise(
+    source: ScriptedSource, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, passed = asyncio.get_running_loop(), [0.0]
+    honest = loop.time
+    monkeypatch.setattr(loop, "time", lambda: honest() + passed[0])
+    source.gate.clear()
+    async with a_running(Broker(source, clock=clock, draw=lambda: 0.0)) as broker:
+        passed[0] = 28
+        await settle()
+        assert broker.last_problem is None
+        passed[0] = 31
+        await asyncio.sleep(0.01)
+        assert broker.last_problem is not None
+        assert broker.last_problem.code == "SessionTimedOut"
+
+
+async def test_a_session_is_served_before_it_is_kept(
+    source: ScriptedSource, clock: FakeClock
+) -> None:
+    """However long that takes: a deadline for asking AWS is none for writing a file."""
+    kept, written = [], asyncio.Event()
+
+    async def keep(credentials: Credentials) -> None:
+        kept.append(credentials)
+        await written.wait()
+
+    broker = Broker(source, clock=clock, draw=lambda: 0.0, deadline=0.02, keep=keep)
+    async with a_running(broker):
+        await asyncio.sleep(0.05)
+        assert kept == [broker.current()]
+        assert key_served_by(broker) == "ASIAEXAMPLE000000001"
+        assert broker.last_problem is None
+        written.set()
+        await settle()
+        await clock.advance(HALF_LIFE)
+        assert source.attempts == 2
 
 
 async def test_a_rotation_renews_within_its_spread_though_nothing_aged(

@@ -1,5 +1,6 @@
 """The warning that a certificate comes near its end."""
 
+import asyncio
 import logging
 from datetime import timedelta
 
@@ -61,3 +62,25 @@ def test_without_a_certificate_there_is_nothing_to_watch(
     clock = FakeClock()
     look_for(ExpiryWatcher(lambda: None, clock=clock), clock, hours=3)
     assert warned(caplog) == []
+
+
+async def test_it_looks_every_minute_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    clock, identity = FakeClock(), an_identity(hours=25)
+    watcher = ExpiryWatcher(lambda: identity, clock=clock)
+    running = asyncio.create_task(watcher.run())
+    await clock.advance(3600 - 1)
+    assert warned(caplog) == []
+    assert not watcher.is_stuck
+    await clock.advance(60 + 2)
+    assert len(warned(caplog)) == 1
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def test_a_watcher_that_misses_its_turns_is_stuck() -> None:
+    clock = FakeClock()
+    watcher = ExpiryWatcher(lambda: None, clock=clock)
+    clock.ticks += 170
+    assert not watcher.is_stuck
+    clock.ticks += 20
+    assert watcher.is_stuck

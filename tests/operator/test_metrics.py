@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rolesanywhere_contract.exposition import Family, exposition
 from rolesanywhere_operator.controller.metrics import Account
 from rolesanywhere_operator.domain.bindings import Entry
+from rolesanywhere_operator.domain.census import Count
 from rolesanywhere_operator.domain.turns import Quota
 from rolesanywhere_operator.kube.calls import Call
 from rolesanywhere_operator.metrics import ApiCalls
@@ -257,3 +258,15 @@ def test_a_leader_says_so_and_what_came_of_its_looks() -> None:
     assert value(found, "leader") == 1
     assert value(found, "reconciles_total", outcome="success", code="") == 2
     assert value(found, "reconciles_total", outcome="failure", code="KubernetesForbidden") == 1
+
+
+def test_pods_are_summed_over_all_bindings() -> None:
+    account = Account(ApiCalls("controller"))
+    found = read(account.families())
+    assert value(found, "pods", state="injected") == 0
+    account.counts = lambda: [Count(3, 2, 1), Count(4, 1, 0)]
+    account.not_injected = lambda: 5
+    found = read(account.families())
+    states = ("injected", "ready", "outdated")
+    assert [value(found, "pods", state=one) for one in states] == [7, 3, 1]
+    assert value(found, "pods_not_injected") == 5

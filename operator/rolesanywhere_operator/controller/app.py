@@ -129,6 +129,8 @@ async def _work(
     account.bindings = keeper.bodies
     census = Census(kube, chance=chance)
     patrol = Patrol(kube, chance=chance, now=_now, reporter=socket.gethostname())
+    account.counts = lambda: census.counts.values()
+    account.not_injected = lambda: patrol.found or 0
     log_in_now = partial(log_in, settings.kubeconfig, pulse.beat, observe=account.calls.observe)
     tasks = await kopf.spawn_tasks(
         registry=routes.registry(login=log_in_now, watcher=keeper),

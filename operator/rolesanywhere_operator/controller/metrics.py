@@ -9,6 +9,7 @@ from typing import Any
 
 from rolesanywhere_contract.exposition import Family, by_labels, gauge
 from rolesanywhere_operator.controller.reconcile import READY
+from rolesanywhere_operator.domain.census import Count
 from rolesanywhere_operator.domain.conditions import find
 from rolesanywhere_operator.domain.untyped import mapping
 from rolesanywhere_operator.metrics import ApiCalls
@@ -21,6 +22,8 @@ class Account:
         self.calls = calls
         self.leads = False
         self.bindings: Callable[[], Iterable[Mapping[str, Any]]] = tuple
+        self.counts: Callable[[], Iterable[Count]] = tuple
+        self.not_injected: Callable[[], int] = int
         self._reconciles: Counter[tuple[str, ...]] = Counter()
 
     def looked(self, code: str = "") -> None:
@@ -42,7 +45,27 @@ class Account:
             "Bindings, by the status and the reason of their condition Ready.",
             by_labels(("ready", "reason"), Counter(map(_standing, self.bindings()))),
         )
+        yield Family(
+            "rolesanywhere_operator_pods",
+            "gauge",
+            "Pods of all bindings: injected, and of these the ready and the outdated ones.",
+            by_labels(("state",), _summed(self.counts())),
+        )
+        yield gauge(
+            "rolesanywhere_operator_pods_not_injected",
+            "Pods that ask for credentials and were created without a sidecar.",
+            self.not_injected(),
+        )
         yield from self.calls.families()
+
+
+def _summed(counts: Iterable[Count]) -> dict[tuple[str, ...], float]:
+    held = tuple(counts)
+    return {
+        ("injected",): sum(one.injected for one in held),
+        ("outdated",): sum(one.outdated for one in held),
+        ("ready",): sum(one.ready for one in held),
+    }
 
 
 def _standing(binding: Mapping[str, Any]) -> tuple[str, ...]:

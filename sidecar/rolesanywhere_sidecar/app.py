@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from rolesanywhere_contract import logs
 from rolesanywhere_contract.errors import RolesAnywhereError
@@ -33,7 +34,7 @@ from rolesanywhere_sidecar.renewal.problems import Problem
 from rolesanywhere_sidecar.renewal.rotation import RotationWatcher
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile
 from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
-from rolesanywhere_sidecar.serving import bearer, listeners
+from rolesanywhere_sidecar.serving import bearer, descriptors, listeners
 from rolesanywhere_sidecar.serving.bearer import BearerToken
 from rolesanywhere_sidecar.serving.endpoint import ContainerEndpoint
 from rolesanywhere_sidecar.serving.front import FrontDoor
@@ -42,6 +43,9 @@ from rolesanywhere_sidecar.serving.listeners import Listener
 from rolesanywhere_sidecar.serving.probes import Probes
 
 log = logging.getLogger(__name__)
+
+# At once, of both ports together.
+CONNECTIONS: Final = 640
 
 
 def main(settings: Settings) -> int:
@@ -67,6 +71,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     Raises `bearer.TokenFileUnusable` or `listeners.PortUnavailable`.
     """
     stop = running.stop_on_signals()
+    running.complain_briefly(asyncio.get_running_loop())
     skew, machine = Skew(), SystemClock()
     clock = CorrectedClock(machine, skew)
     files = replace(IdentityFiles.of(settings), now=clock.now)
@@ -107,11 +112,16 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     async with AsyncExitStack() as opened:
         opened.push_async_callback(service.close)
         opened.push_async_callback(keeper.close)
-        for answer, at in (
-            (front.answer, listeners.loopback(settings.port, hop_limit=settings.hop_limit)),
-            (probes.answer, listeners.every_address(settings.probe_port)),
+        front_bounds, probe_bounds = listeners.bounds_within(descriptors.connections(CONNECTIONS))
+        for answer, at, bounds in (
+            (
+                front.answer,
+                listeners.loopback(settings.port, hop_limit=settings.hop_limit),
+                front_bounds,
+            ),
+            (probes.answer, listeners.every_address(settings.probe_port), probe_bounds),
         ):
-            opened.push_async_callback((await Listener.open(answer, at)).close)
+            opened.push_async_callback((await Listener.open(answer, at, bounds=bounds)).close)
         log.info("serving", extra={"port": settings.port, "probe_port": settings.probe_port})
         if kept := await keeping.resume(session_file, service, now=clock.now):
             redaction.learn(kept.secret_access_key, kept.session_token)

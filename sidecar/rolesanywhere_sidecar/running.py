@@ -6,6 +6,7 @@ may cost an answer, but never the end. Never decides what the work is.
 
 import asyncio
 import logging
+import math
 import os
 import select
 import signal
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 # Seconds from the signal until the process ends by force. The kubelet's patience is 30.
 LAST_RESORT_SECONDS: Final = 8.0
+
+# Between two complaints of the same.
+COMPLAINT_SECONDS: Final = 10.0
 
 T = TypeVar("T")
 
@@ -58,6 +62,28 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked_to)
     return stop
+
+
+def complain_briefly(
+    loop: asyncio.AbstractEventLoop, *, monotonic: Callable[[], float] = time.monotonic
+) -> None:
+    """Let what the system refuses to the loop itself, such as one more descriptor, be one line in
+    some seconds; asyncio would log a traceback for each of thousands of attempts."""
+    since, unsaid = -math.inf, 0
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal since, unsaid
+        problem = context.get("exception")
+        if not isinstance(problem, OSError) or "accept" not in context.get("message", ""):
+            loop.default_exception_handler(context)
+            return
+        unsaid += 1
+        if monotonic() - since >= COMPLAINT_SECONDS:
+            reason = problem.strerror or type(problem).__name__
+            log.error("connections refused", extra={"problem": reason, "times": unsaid})
+            since, unsaid = monotonic(), 0
+
+    loop.set_exception_handler(handle)
 
 
 def _end_after_first(reading: int) -> None:

@@ -88,6 +88,19 @@ async def test_a_request_that_dribbles_is_dropped_in_time_however_often_a_byte_c
     assert not wire.sent
 
 
+async def test_empty_lines_hold_no_connection_open() -> None:
+    wire, _, _ = a_wire(echo, Bounds(request_seconds=0.1, idle_seconds=0.1))
+    for _ in range(2):
+        wire.receive(b"\r\n")
+        await asyncio.sleep(0.06)
+    assert answers(bytes(wire.sent), to=["GET"]) == [(400, b"")]
+    wire, _, _ = a_wire(echo, Bounds(request_seconds=0.1, idle_seconds=0.1))
+    for byte in (b"\r", b"\n", b"\r"):
+        wire.receive(byte)
+        await asyncio.sleep(0.06)
+    assert wire.is_closed
+
+
 async def test_time_begins_anew_with_each_request() -> None:
     wire, _, _ = a_wire(echo, Bounds(request_seconds=0.2, idle_seconds=0.2))
     for _ in range(6):

@@ -8,6 +8,7 @@ from rolesanywhere_sidecar.serving.crowd import Crowd
 @dataclass(eq=False)
 class Guest:
     since: float
+    peer: str = ""
     is_gone: bool = False
 
     def abort(self) -> None:
@@ -63,3 +64,21 @@ def test_who_left_is_forgotten() -> None:
         crowd.leave(guest)
     assert not crowd
     assert crowd.members() == []
+
+
+def test_without_grace_who_comes_is_always_let_in_and_the_eldest_goes() -> None:
+    crowd: Crowd[Guest] = Crowd(limit=3, grace=0.0)
+    guests = [Guest(0) for _ in range(4)]
+    assert all(crowd.admits(guest, at=0) for guest in guests)
+    assert [guest.is_gone for guest in guests] == [True, False, False, False]
+
+
+def test_one_peer_makes_room_for_itself_and_cannot_put_out_another() -> None:
+    crowd: Crowd[Guest] = Crowd(limit=100, grace=0.0, peer_limit=2)
+    kubelet = Guest(0, peer="10.0.0.1")
+    crowd.admits(kubelet, at=0)
+    flood = [Guest(0, peer="10.9.9.9") for _ in range(500)]
+    assert all(crowd.admits(guest, at=0) for guest in flood)
+    assert not kubelet.is_gone
+    assert [guest for guest in flood if not guest.is_gone] == flood[-2:]
+    assert len(crowd) == 3

@@ -41,7 +41,10 @@ class Bounds:
     """For a client to hang up after its last answer. To hang up first, with bytes of it unread,
     would reset the connection, and the answer may be lost to that."""
     grace_seconds: float = 1.0
-    """Nobody has to make room who came so recently and was not answered yet."""
+    """Nobody has to make room who came so recently and was not answered yet. With none, who comes
+    is always let in: for a port that strangers reach, and that a kubelet must reach."""
+    peer_connections: int | None = None
+    """At once from one address; the eldest of them makes room."""
 
 
 class Shared:
@@ -53,7 +56,11 @@ class Shared:
         self.answer = answer
         self.bounds = bounds
         self.loop = asyncio.get_running_loop()
-        self.crowd: Crowd[Connection] = Crowd(limit=bounds.connections, grace=bounds.grace_seconds)
+        self.crowd: Crowd[Connection] = Crowd(
+            limit=bounds.connections,
+            grace=bounds.grace_seconds,
+            peer_limit=bounds.peer_connections,
+        )
         # From now on every answer is its connection's last.
         self.closing = False
         self.somebody_left = asyncio.Event()
@@ -79,6 +86,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, shared: Shared) -> None:
         self.since = 0.0
+        self.peer = ""
         self._shared = shared
         self._bounds = shared.bounds
         self._loop = shared.loop
@@ -95,6 +103,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self.since = self._loop.time()
+        self.peer = str((transport.get_extra_info("peername") or [""])[0])
         if not self._shared.crowd.admits(self, at=self.since):
             self._over = True
             self._transport.abort()
@@ -109,7 +118,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._over:
             return
-        if not self._requests.waiting:
+        if not self._requests.has_begun:
             self._expire(self._bounds.request_seconds)
         self._requests.feed(memoryview(self._shared.scratch)[:nbytes])
         if self._turn is None:

@@ -7,10 +7,13 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Member(Protocol):
-    """A connection, of which is known since when it has been there."""
+    """A connection, of which is known since when it has been there, and from where."""
 
     @property
     def since(self) -> float: ...
+
+    @property
+    def peer(self) -> str: ...
 
     def abort(self) -> None:
         """Close it at once."""
@@ -25,10 +28,12 @@ class Crowd(Generic[M]):
 
     Without anybody answered it is who came first, if not within the last ``grace`` seconds: idle
     connections can lock nobody out for longer, and a burst of honest ones does not lock out itself.
+    Of one peer there are at most ``peer_limit``, among which it makes room itself, at once.
     """
 
-    def __init__(self, *, limit: int, grace: float) -> None:
+    def __init__(self, *, limit: int, grace: float, peer_limit: int | None = None) -> None:
         self._limit = limit
+        self._peer_limit = peer_limit
         self._grace = grace
         # Each in the order of its last answer, or else of its arrival.
         self._fresh: dict[M, None] = {}
@@ -43,6 +48,10 @@ class Crowd(Generic[M]):
 
     def admits(self, newcomer: M, *, at: float) -> bool:
         """Let ``newcomer`` in, if there is room or somebody who makes it."""
+        if self._peer_limit is not None:
+            of_peer = [member for member in self.members() if member.peer == newcomer.peer]
+            if len(of_peer) >= self._peer_limit:
+                self._put_out(of_peer[0])
         if len(self) >= self._limit and not self._makes_room(at):
             return False
         self._fresh[newcomer] = None
@@ -64,6 +73,9 @@ class Crowd(Generic[M]):
             return False
         if eldest in self._fresh and at - eldest.since < self._grace:
             return False
-        self.leave(eldest)
-        eldest.abort()
+        self._put_out(eldest)
         return True
+
+    def _put_out(self, member: M) -> None:
+        self.leave(member)
+        member.abort()

@@ -55,6 +55,12 @@ class Requests:
 
     _held: bytearray = field(default_factory=bytearray)
     _seen: int = 0
+    _has_skipped: bool = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of the next request is here; an empty line before it counts."""
+        return bool(self._held) or self._has_skipped
 
     @property
     def waiting(self) -> int:
@@ -68,9 +74,10 @@ class Requests:
     def next(self) -> Request | None:
         """The next whole request, or None until more bytes came. Raises `Malformed`."""
         held = self._held
-        if held.startswith(b"\r\n"):
+        if held.startswith(b"\r\n") and not self._has_skipped:
             # One empty line before a request is passed over (RFC 9112, section 2.2).
             del held[:2]
+            self._has_skipped = True
         if held and held != b"\r" and not held[:1].isalpha():
             # A TLS handshake begins with 0x16, and every method with a letter.
             raise Malformed(HTTPStatus.BAD_REQUEST)
@@ -81,6 +88,7 @@ class Requests:
         head = bytes(held[: end + len(_END)])
         del held[: len(head)]
         self._seen = 0
+        self._has_skipped = False
         _refuse_loose(head)
         return _request(head)
 

@@ -20,6 +20,9 @@ DRAIN_SECONDS: Final = 3.0
 # Of these, what idle clients get to send one more request, which is answered with "close".
 PARTING_SECONDS: Final = 0.3
 
+# Of all connections, the part that probes get: a kubelet needs one, and a scrape another.
+_PROBES_PART: Final = 5
+
 _BACKLOG: Final = 512
 _SETTLING_SECONDS: Final = 0.02
 
@@ -91,6 +94,19 @@ class Listener:
                 while self._shared.crowd:
                     self._shared.somebody_left.clear()
                     await self._shared.somebody_left.wait()
+
+
+def bounds_within(connections: int) -> tuple[Bounds, Bounds]:
+    """What the endpoint's listener and the probes' may do that share so many connections.
+
+    The probes' port is open to the cluster. There nobody is refused, because it might be the
+    kubelet, and no address can have all of it.
+    """
+    probes = connections // _PROBES_PART
+    return (
+        Bounds(connections=connections - probes),
+        Bounds(connections=probes, peer_connections=max(1, probes // 4), grace_seconds=0.0),
+    )
 
 
 def loopback(port: int, *, hop_limit: int | None = None) -> socket.socket:

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from rolesanywhere_sidecar.failures import EndpointUnreachable
+from rolesanywhere_sidecar.lanes import Lane
 from rolesanywhere_sidecar.service.conversation import Conversation
 from rolesanywhere_sidecar.service.dialing import Unreached, Way, address_of, dial, explained
 from rolesanywhere_sidecar.service.proxies import Proxy, proxy_for
@@ -51,6 +52,7 @@ class Transport:
         self._port = parts.port or (443 if self._is_tls else 80)
         self._env = env
         self._trust = Trust(ca_bundle)
+        self._lane = Lane("authorities")
         self._connect_seconds = connect_seconds
         self._total_seconds = total_seconds
         self._kept_seconds = kept_seconds
@@ -91,7 +93,7 @@ class Transport:
 
     async def _way(self, proxy: Proxy | None) -> Way:
         """Reads authorities from files, where they are needed."""
-        context = await asyncio.to_thread(self._trust.context) if self._is_tls else None
+        context = await self._lane.run(self._trust.context) if self._is_tls else None
         return Way(self._host, self._port, context, proxy)
 
     async def _ask(self, way: Way, request: SignedRequest) -> Reply:

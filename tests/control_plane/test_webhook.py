@@ -263,6 +263,24 @@ def test_pods_of_excluded_namespaces_never_reach_us(
     assert len(webhook.lines("admission")) == before
 
 
+def test_a_namespace_can_be_let_out_by_its_label(
+    team: Team, release: Release, webhook: Program
+) -> None:
+    team.bind()
+    label = ("label", "namespace", team.namespace)
+    release.control_plane.kubectl(*label, "rolesanywhere.dev/injection=disabled")
+    # The API server takes a moment to hear of a label.
+    eventually(
+        "its pods are let in as they are",
+        lambda: not is_injected(team.create(a_pod(), "--dry-run=server")),
+    )
+    release.control_plane.kubectl(*label, "rolesanywhere.dev/injection-")
+    eventually(
+        "its pods are injected again",
+        lambda: is_injected(team.create(a_pod(), "--dry-run=server")),
+    )
+
+
 def _has_service_account(control_plane: ControlPlane, namespace: str) -> bool:
     with suppress(KubectlFailed):
         control_plane.kubectl("get", "serviceaccount", "default", f"--namespace={namespace}")

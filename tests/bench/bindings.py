@@ -187,8 +187,9 @@ async def _change(
 def _asked(controller: Program) -> Calls:
     """The calls so far, but for those that keep the Lease and begin watches."""
     text = eventually("metrics", lambda: controller.probe("/metrics")[1])
-    return Counter({
-        (one["verb"], one["resource"]): int(one["count"])
-        for one in _COUNTED.finditer(text)
-        if one["resource"] != "leases" and one["verb"] != "watch"
-    })  # fmt: skip
+    calls: Calls = Counter()
+    for one in _COUNTED.finditer(text):
+        if one["resource"] != "leases" and one["verb"] != "watch":
+            # Whatever came of them: a call that was refused is one, too.
+            calls[one["verb"], one["resource"]] += int(one["count"])
+    return calls

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonpatch
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from rolesanywhere_contract.settings import Settings as SidecarSettings
 from rolesanywhere_operator.domain import injection, manifests, selection
 from rolesanywhere_operator.domain.bindings import Binding
-from rolesanywhere_operator.domain.decisions import Inject, Leave, Refuse
+from rolesanywhere_operator.domain.decisions import Inject, Leave, Reason, Refuse
 from tests.operator.builders import IMAGE, a_binding, a_container, a_pod
 
 OURS_IN_A_CONTAINER = {
@@ -357,3 +358,19 @@ def expanded(value: str, env: dict[str, str]) -> str:
         return "$" if match[0] == "$$" else env.get(match["name"], match[0])
 
     return re.sub(r"\$\$|\$\((?P<name>[^)]*)\)", meaning, value)
+
+
+def test_a_pods_turn_is_its_own_and_what_the_sidecar_reads_back() -> None:
+    """Pods of one binding share how its settings are spelt."""
+    decision = Inject(Reason.BINDING_NAMED, a_binding(), ("app",))
+    turn = datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
+
+    def told(start_after: datetime | None) -> SidecarSettings:
+        operations = injection.inject(
+            a_pod(), decision, default_image=IMAGE, start_after=start_after
+        )
+        [sidecar] = operations[-1]["value"]
+        environment = {one["name"]: one["value"] for one in sidecar["env"]}
+        return SidecarSettings.from_env(environment)
+
+    assert [told(one).start_after for one in (turn, None, turn)] == [turn, None, turn]

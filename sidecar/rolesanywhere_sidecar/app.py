@@ -10,6 +10,7 @@ import os
 import random
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ from typing import Final
 
 from rolesanywhere_contract import logs
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.names import PROBE_PORT
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.clock import Clock, CorrectedClock, Skew, SystemClock
@@ -43,6 +45,9 @@ from rolesanywhere_sidecar.serving.listeners import Listener
 from rolesanywhere_sidecar.serving.probes import Probes
 
 log = logging.getLogger(__name__)
+
+# The kubelet sets it in every container.
+_IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"
 
 # At once, of both ports together.
 CONNECTIONS: Final = 640
@@ -113,20 +118,35 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
         opened.push_async_callback(service.close)
         opened.push_async_callback(keeper.close)
         front_bounds, probe_bounds = listeners.bounds_within(descriptors.connections(CONNECTIONS))
-        for answer, at, bounds in (
-            (
-                front.answer,
-                listeners.loopback(settings.port, hop_limit=settings.hop_limit),
-                front_bounds,
-            ),
-            (probes.answer, listeners.every_address(settings.probe_port), probe_bounds),
-        ):
-            opened.push_async_callback((await Listener.open(answer, at, bounds=bounds)).close)
+        at = listeners.loopback(settings.port, hop_limit=settings.hop_limit)
+        opened.push_async_callback(
+            (await Listener.open(front.answer, at, bounds=front_bounds)).close
+        )
+        if probed := _probe_socket(settings.probe_port, env):
+            listener = await Listener.open(probes.answer, probed, bounds=probe_bounds)
+            opened.push_async_callback(listener.close)
         log.info("serving", extra={"port": settings.port, "probe_port": settings.probe_port})
         if kept := await keeping.resume(session_file, service, now=clock.now):
             redaction.learn(kept.secret_access_key, kept.session_token)
             broker.adopt(kept)
         await running.together(background, until=stop)
+
+
+def _probe_socket(port: int, env: Mapping[str, str]) -> socket.socket | None:
+    """In a pod on all of its addresses, for the kubelet; elsewhere for this machine alone.
+
+    There the usual port is not missed: a second serve on a machine has no place for its probes
+    until it is told one. Raises `listeners.PortUnavailable`.
+    """
+    if _IN_A_POD in env:
+        return listeners.every_address(port)
+    try:
+        return listeners.loopback(port)
+    except listeners.PortUnavailable as taken:
+        if port != PROBE_PORT:
+            raise
+        log.warning("no probes", extra={"code": taken.code, "problem": str(taken)})
+        return None
 
 
 class Discreet:

@@ -26,6 +26,10 @@ class LockUnavailable(RolesAnywhereError):
     retryable = True
 
 
+class LockBusy(LockUnavailable):
+    """Its holder does not let go."""
+
+
 def beside(path: Path) -> Path:
     """The lock file that guards ``path``."""
     return path.with_name(f"{path.name}.lock")
@@ -65,7 +69,7 @@ async def _taken(descriptor: int, path: Path, *, within: float) -> None:
             while not _try(descriptor):  # noqa: ASYNC110 - another process sets no event of ours
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
-        raise LockUnavailable(
+        raise LockBusy(
             f"another process has held the lock file {path} for {within:g} seconds",
             hint="look for one that hangs",
         ) from None

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +9,11 @@ import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar import locks
+from rolesanywhere_sidecar.commands.failurenote import FailureNote
 from rolesanywhere_sidecar.commands.reuse import is_enough, session_for_all
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.failures import ServiceUnavailable
+from rolesanywhere_sidecar.failures import AccessDenied, ServiceUnavailable, Throttled
+from rolesanywhere_sidecar.locks import LockBusy
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile
 from tests.support.clocks import START
 from tests.support.sessions import some_credentials
@@ -147,15 +148,59 @@ async def test_a_folder_that_is_missing_costs_a_session_and_no_answer(
     assert caplog.messages == ["session made without the lock", "session not kept"]
 
 
-async def test_a_lock_that_is_never_given_up_costs_a_session_and_no_answer(
-    file: SessionFile, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_while_the_lock_is_held_nobody_asks_beside_its_holder(file: SessionFile) -> None:
     maker = Maker()
     async with locks.held(locks.beside(file.path), within=1):
-        await maker.ask(file, patience=0.1)
-    assert caplog.messages == ["session made without the lock"]
-    assert all(record.levelno == logging.WARNING for record in caplog.records)
-    assert file.read(START, LEAF) is not None
+        with pytest.raises(LockBusy):
+            await maker.ask(file, patience=0.1)
+    assert maker.made == 0
+
+
+async def test_then_what_is_still_valid_is_handed_out(file: SessionFile) -> None:
+    maker = Maker()
+    first = await maker.ask(file)
+    maker.now += timedelta(minutes=50)
+    async with locks.held(locks.beside(file.path), within=1):
+        assert await maker.ask(file, patience=0.1) == first
+    assert maker.made == 1
+
+
+async def test_those_who_wait_fail_with_the_one_that_asked(file: SessionFile) -> None:
+    maker = Maker(Throttled("too many"))
+    failed = await asyncio.gather(*(maker.ask(file) for _ in range(30)), return_exceptions=True)
+    assert {type(each) for each in failed} == {Throttled}
+    assert maker.made == 1
+    maker.problem = None
+    maker.now += timedelta(seconds=6)
+    assert (await maker.ask(file)).access_key_id
+    assert maker.made == 2
+
+
+async def test_who_waited_longer_than_that_fails_too(file: SessionFile) -> None:
+    note = FailureNote.beside(file)
+    note.write(Throttled("hunter2"), at=START)
+    later = START + timedelta(seconds=30)
+    assert isinstance(note.read(waiting_since=START, at=later), Throttled)
+    assert note.read(waiting_since=later, at=later) is None
+    assert note.read(waiting_since=START, at=START - timedelta(hours=1)) is None
+    assert FailureNote(note.path, "other").read(waiting_since=START, at=START) is None
+    assert "hunter2" not in note.path.read_text()
+
+
+async def test_a_refusal_is_each_ones_own(file: SessionFile) -> None:
+    maker = Maker(AccessDenied("no"))
+    await asyncio.gather(*(maker.ask(file) for _ in range(3)), return_exceptions=True)
+    assert maker.made == 3
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "1", '{"at": 1, "code": "x"}', '{"at": "2026-01-01"}']
+)
+async def test_a_note_that_is_garbage_is_none(file: SessionFile, content: str) -> None:
+    note = FailureNote.beside(file)
+    note.path.write_text(content)
+    note.path.chmod(0o600)
+    assert note.read(waiting_since=START, at=START) is None
 
 
 async def test_a_good_session_is_read_without_the_lock(file: SessionFile) -> None:

@@ -1,7 +1,8 @@
 """One session for many processes: the first makes it, the others take it from the session file.
 
 The file and its lock save CreateSession calls and are allowed to fail: then each process makes a
-session of its own, and says why. Never keeps anything in memory.
+session of its own, and says why. A failure that passes is shared, too. Never keeps anything in
+memory.
 """
 
 import asyncio
@@ -13,8 +14,9 @@ from typing import Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar import locks
+from rolesanywhere_sidecar.commands.failurenote import FailureNote
 from rolesanywhere_sidecar.credentials import Credentials
-from rolesanywhere_sidecar.locks import LockUnavailable
+from rolesanywhere_sidecar.locks import LockBusy, LockUnavailable
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile, SessionFileUnusable
 
 log = logging.getLogger(__name__)
@@ -23,9 +25,9 @@ log = logging.getLogger(__name__)
 # a session with less life than that would only bring them back at once.
 SDK_REFRESH: Final = timedelta(minutes=15)
 
-# Seconds that another process may take to make the session that we wait for. One that hangs costs
-# so much and no more: Go's SDK gives a credential process a minute altogether.
-PATIENCE_SECONDS: Final = 20.0
+# Seconds that another process may take to make the session that we wait for. It ends within
+# `terminal.TOTAL_SECONDS`, and so do we.
+PATIENCE_SECONDS: Final = 45.0
 
 
 def is_enough(kept: Credentials, *, at: datetime) -> bool:
@@ -49,18 +51,25 @@ async def session_for_all(
     """The session in ``file`` made with the certificate ``leaf``, or else the one that ``make``
     gives, with the digest of its certificate, kept there for the next.
 
-    Raises what ``make`` raises, unless the session in the file is still valid.
+    Raises what ``make`` raises, or raised in another process just now, or `locks.LockBusy`, unless
+    the session in the file is still valid.
     """
     kept = await asyncio.to_thread(file.read, now(), leaf)
     if kept is not None and is_enough(kept, at=now()):
         return kept
+    waiting_since = now()
     async with AsyncExitStack() as stack:
         try:
             lock = locks.held(locks.beside(file.path), within=patience)
             await stack.enter_async_context(lock)
+        except LockBusy:
+            # Its holder asks AWS: one more request beside that one would help nobody.
+            if kept is not None and kept.expires > now():
+                return kept
+            raise
         except LockUnavailable as problem:
             _warn("session made without the lock", problem)
-        return await _renewed(file, leaf, make=make, now=now)
+        return await _renewed(file, leaf, make=make, now=now, waiting_since=waiting_since)
 
 
 async def _renewed(
@@ -69,6 +78,7 @@ async def _renewed(
     *,
     make: Callable[[], Awaitable[tuple[Credentials, bytes]]],
     now: Callable[[], datetime],
+    waiting_since: datetime,
 ) -> Credentials:
     # Another process may have made it while we waited.
     kept = await asyncio.to_thread(file.read, now(), leaf)
@@ -76,8 +86,15 @@ async def _renewed(
         return kept
     if doubt := await asyncio.to_thread(file.doubt):
         log.warning("session file replaced", extra={"problem": doubt})
+    note = FailureNote.beside(file)
     try:
-        made, made_with = await make()
+        if failed := await asyncio.to_thread(note.read, waiting_since=waiting_since, at=now()):
+            raise failed
+        try:
+            made, made_with = await make()
+        except RolesAnywhereError as problem:
+            await asyncio.to_thread(note.write, problem, at=now())
+            raise
     except RolesAnywhereError as problem:
         if kept is None or kept.expires <= now():
             raise

@@ -56,6 +56,15 @@ def test_the_webhook_never_loads_kopf() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
+def test_the_webhook_never_loads_a_cryptography_library() -> None:
+    """A seventh of its memory; only who makes certificates needs it."""
+    code = (
+        "import sys, rolesanywhere_operator.app, rolesanywhere_operator.webhook.app;"
+        "sys.exit('cryptography' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
 def test_a_port_that_is_taken_is_named_in_one_line(tmp_path: Path) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(

@@ -179,6 +179,7 @@ async def test_deletions_that_a_watch_missed_are_seen_by_the_next_list(cluster: 
         deaf.relist()
         await settled(lambda: census.counts[key] == Count(1, 0, 0))
         counting.cancel()
+        await asyncio.wait({counting})
 
 
 def events(cluster: Cluster) -> list[Json]:

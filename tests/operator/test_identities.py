@@ -223,6 +223,7 @@ def test_a_certificate_that_no_secret_can_be_named_for_is_refused() -> None:
 names = st.text(st.sampled_from("abc-."), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(names, names)
 def test_two_bindings_never_share_a_certificate(one: str, other: str) -> None:
     assert (certnames.secret_name(one) == certnames.secret_name(other)) == (one == other)
@@ -231,6 +232,7 @@ def test_two_bindings_never_share_a_certificate(one: str, other: str) -> None:
 parts = st.lists(st.sampled_from(["x", "$", "{", "}", *certnames.VARIABLES, "${POD_NAME}"]))
 
 
+@settings(deadline=None)
 @given(parts.map("".join), st.text("pod-0", min_size=1), st.text("sa", min_size=1))
 def test_no_pod_has_a_shorter_name_than_the_shortest(template: str, pod: str, account: str) -> None:
     uid = "0" * 36

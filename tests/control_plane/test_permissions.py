@@ -6,7 +6,7 @@ is asked for and not granted, tells the two sets apart.
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from tests.cluster.kubectl import KubectlFailed
 from tests.cluster.programs import Program, running
 from tests.operator.builders import IMAGE, a_raw_binding
 from tests.support.tools import build_or_skip
-from tests.support.waiting import eventually
+from tests.support.waiting import NeverHappened, eventually
 
 ISSUER: Final = {"name": "ca", "kind": "ClusterIssuer"}
 # Nobody's pods are to wait for a webhook that no Service leads to.
@@ -100,6 +100,14 @@ class Site:
         user = f"system:serviceaccount:{self.namespace}:{self.accounts[component]}"
         return [one for one in self.control_plane.audit.requests_of(user) if not one.allowed]
 
+    def waits_for_all(self, component: str) -> None:
+        """Until it has asked for all that it may, or will not: the comparison says what it did."""
+        with suppress(NeverHappened):
+            eventually(
+                "it has asked for everything",
+                lambda: self.asked(component) >= self.granted(component),
+            )
+
     def granted(self, component: str) -> set[Permission]:
         return {
             one
@@ -132,10 +140,7 @@ def test_the_webhook_needs_what_it_is_granted(site: Site) -> None:
         "webhook", port=0, certificate=site.folder / "tls.crt", private_key=site.folder / "tls.key",
         sidecar_image=IMAGE,
     )  # fmt: skip
-    eventually(
-        "it has listed and watches",
-        lambda: {"list", "watch"} <= {one.verb for one in site.asked("webhook")},
-    )
+    site.waits_for_all("webhook")
     assert site.asked("webhook") == site.granted("webhook")
     assert site.refused("webhook") == []
     assert webhook.popen.poll() is None
@@ -153,10 +158,7 @@ def test_the_controller_needs_what_it_is_granted(site: Site, cert_manager: CertM
     # Another identity: the Certificate goes.
     site.bind(secret={"name": "mine"})
     eventually("the Certificate is gone", lambda: not cert_manager.certificates())
-    eventually(
-        "it has asked for everything",
-        lambda: site.asked("controller") >= site.granted("controller"),
-    )
+    site.waits_for_all("controller")
     assert site.asked("controller") == site.granted("controller")
     assert site.refused("controller") == []
     assert any(e["involvedObject"]["name"] == "reports" for e in site.get("events")["items"])

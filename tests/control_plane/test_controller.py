@@ -156,7 +156,8 @@ def test_the_probes_answer_while_it_leads(cluster: Cluster) -> None:
     controller = cluster.leader("controller")
     assert controller.probe("/livez") == (200, "ok\n")
     assert controller.probe("/readyz") == (200, "ok\n")
-    assert controller.probe("/metrics")[0] == 404
+    status, metrics = controller.probe("/metrics")
+    assert (status, "rolesanywhere_operator_leader 1" in metrics) == (200, True)
 
 
 def test_a_controller_without_a_way_to_the_api_says_so_in_one_sentence(

@@ -242,6 +242,17 @@ async def test_a_thousand_pods_in_a_second_are_two_writes() -> None:
     assert server.counts()[-1] == (1000, 0, 0)
 
 
+async def test_what_was_written_is_not_written_again_while_the_watch_is_behind() -> None:
+    server, times = Server(pods=[], running=[], bindings=[a_binding()]), Times()
+    _, task = await kept(server, times)
+    for _ in range(3):
+        server.watches["injected"].put_nowait({"type": "ADDED", "object": an_injected_pod()})
+        await times.settle()
+        await times.settle()
+    task.cancel()
+    assert server.counts() == [(0, 0, 0), (1, 0, 0)]
+
+
 async def test_a_list_after_missed_deletions_puts_the_count_right() -> None:
     pods = [an_injected_pod("a"), an_injected_pod("b")]
     server, times = Server(pods=pods, running=pods, bindings=[a_binding()]), Times()

@@ -387,6 +387,7 @@ async def test_without_cert_manager_only_those_who_need_it_are_told() -> None:
         keeper.saw(api.binding(identity=ASKING))
         await settled()
         assert api.reasons()["Ready"] == ("False", "CertManagerMissing")
+        assert not api.calls[f"GET {BINDING}"]
         hold.set()
         await settled()
         assert api.reasons()["Ready"] == ("False", "CertificatePending")

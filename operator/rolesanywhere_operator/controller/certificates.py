@@ -95,9 +95,9 @@ class Certificates:
         """Follow them for ever."""
         await self._held.run()
 
-    def holds(self, asked: Json) -> bool:
-        """Whether one of that name is known to carry our label."""
-        return self._find(asked) is not None
+    def would_make(self, asked: Json) -> bool:
+        """Whether `ensure` would have to make it, as far as is known."""
+        return self._source.obstacle is None and self._find(asked) is None
 
     async def ensure(self, asked: Json, *, uid: str) -> Issuance:
         """The Certificate ``asked`` of the binding with ``uid``, applied where it is another.

@@ -106,7 +106,7 @@ class Keeper:
             await self._certificates.remove(_key(body), uid=uid, but=None)
             return None
         asked = certificates.manifest(entry, entry.identity, uid=uid)
-        if not self._certificates.holds(asked):
+        if self._certificates.would_make(asked):
             await self._see_that_it_lives(body)
         await self._certificates.remove(_key(body), uid=uid, but=entry.identity.name)
         return await self._certificates.ensure(asked, uid=uid)

@@ -32,7 +32,12 @@ def _main() -> int:
         output.tell(f"a command is missing\n\n{manual.overview()}")
         return 2
     try:
-        asked = commandline.parse(sys.argv[1:], os.environ, load=_load)
+        asked = commandline.parse(
+            sys.argv[1:],
+            os.environ,
+            load=_load,
+            show=lambda text: output.say(text, what="text"),
+        )
     except InvalidSettings as wrong:
         for mistake in wrong.mistakes:
             output.tell(mistake)

@@ -13,7 +13,7 @@ from typing import Final
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.names import ENVIRONMENT_PREFIX
 from rolesanywhere_contract.settings import PKCS11_SCHEME, IdentitySettings, Settings, variable
-from rolesanywhere_sidecar.commands import configuration, flags, output
+from rolesanywhere_sidecar.commands import configuration, flags
 from rolesanywhere_sidecar.commands.configuration import Configuration
 from rolesanywhere_sidecar.commands.flags import Given
 from rolesanywhere_sidecar.commands.table import (
@@ -59,13 +59,19 @@ class Invocation:
     warnings: tuple[str, ...] = ()
 
 
-def parse(argv: Sequence[str], env: Mapping[str, str], *, load: Load) -> Invocation:
+def parse(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    load: Load,
+    show: Callable[[str], None] = print,
+) -> Invocation:
     """What ``argv`` (without the program's name), ``env`` and the config file ask for.
 
     Raises `InvalidSettings` with every mistake, each named as the user wrote it. For help and
-    version it prints, and raises SystemExit(0) or `output.OutputClosed`.
+    version it raises SystemExit(0) after ``show`` had the text.
     """
-    name = _command(argv)
+    name = _command(argv, show)
     command = COMMANDS[name]
     given = _read_flags(argv[1:], name, command)
     options, mistakes = _options(given, command)
@@ -119,17 +125,17 @@ class _Told:
         return f"{flag(name)} (or {variable(name)})"
 
 
-def _command(argv: Sequence[str]) -> str:
+def _command(argv: Sequence[str], show: Callable[[str], None]) -> str:
     """The command; what asks for no more than a text is answered here."""
     name = next(iter(argv), "")
     if name in ("help", *_HELP) or (name in COMMANDS and not {*_HELP}.isdisjoint(argv)):
         from rolesanywhere_sidecar.commands import manual
 
         page = manual.page(name) if name in COMMANDS else manual.overview()
-        output.say(page, what="help")
+        show(page)
         raise SystemExit(0)
     if name in ("version", "--version"):
-        output.say(f"{PROGRAM} {VERSION}", what="version")
+        show(f"{PROGRAM} {VERSION}")
         raise SystemExit(0)
     if name not in COMMANDS:
         known = " or ".join((", ".join(list(COMMANDS)[:-1]), list(COMMANDS)[-1]))

@@ -112,7 +112,9 @@ The file is the one that AWS_SHARED_CREDENTIALS_FILE names, or else
         settings=_IDENTITY - {"private_key", "intermediates"},
         needs=IdentitySettings,
         example="read-certificate-data --certificate tls.crt",
-        after="The serial number is the one that CloudTrail and IAM show, in decimal.",
+        after="""\
+The serial number is in decimal, as CloudTrail shows it; openssl and
+--cert-selector have it in hexadecimal.""",
     ),
     "sign-string": Command(
         purpose="sign a fixed text, to see whether the private key works",

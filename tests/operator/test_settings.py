@@ -65,7 +65,7 @@ def test_hosts_are_names_and_addresses() -> None:
         "ROLESANYWHERE_OPERATOR_WEBHOOK_HOSTS": "webhook.aws.svc, 127.0.0.1,::1",
     }
     settings = ControllerSettings.from_env(CONTROLLER | given)
-    assert settings.webhook_hosts == {"webhook.aws.svc", "127.0.0.1", "::1"}
+    assert settings.webhook_hosts == frozenset({"webhook.aws.svc", "127.0.0.1", "::1"})
     given["ROLESANYWHERE_OPERATOR_WEBHOOK_HOSTS"] = "webhook.aws.svc,"
     with pytest.raises(InvalidSettings, match="'' is not a host"):
         ControllerSettings.from_env(CONTROLLER | given)

@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
 
+from rolesanywhere_contract.certselector import InvalidCertSelector
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import IdentitySettings
 from rolesanywhere_sidecar.doctor import chains, demands, tags
@@ -78,9 +79,12 @@ async def take(values: Mapping[str, Any]) -> Specimen:
     if "certificate" not in values:
         return Specimen()
     named = {each.name: values[each.name] for each in fields(IdentitySettings)}
+    files = replace(IdentityFiles.of(IdentitySettings(**named)), pause=_PAUSE_SECONDS)
     try:
-        files = replace(IdentityFiles.of(IdentitySettings(**named)), pause=_PAUSE_SECONDS)
-    except RolesAnywhereError as problem:
+        await asyncio.to_thread(files.wanted)
+    except RolesAnywhereError as wrong:
+        # Of the places that are looked at before, the selector's file is none.
+        problem = InvalidCertSelector(wrong.problem, hint=wrong.hint)
         return Specimen(certificate_problem=problem, key_problem=problem, problem=problem)
     given, certificate_problem = await asyncio.to_thread(_given, files)
     key, key_problem = await asyncio.to_thread(_key, files)

@@ -18,7 +18,7 @@ from typing import Any
 
 import aiohttp
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass

@@ -32,7 +32,7 @@ check: .venv/ready ## lint, types, import contracts and unit tests: offline, hal
 
 .PHONY: simulate-fleet
 simulate-fleet: .venv/ready ## start up to 10,000 sidecars at once, in virtual time
-	@$(PYTHON) -m tests.benchmarks.fleet
+	@$(PYTHON) -m tests.bench.fleet
 
 .PHONY: format
 format: .venv/ready ## format the code

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.fakes.aws import utc_now
-from tests.fakes.pki import Authority, Identity
+from tests.fakes.pki import LEAF, Authority, Identity, Template
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 
 
@@ -18,9 +18,11 @@ class Workload:
     identity: Identity
 
     @classmethod
-    def below(cls, root: Authority, folder: Path, *, at: datetime | None = None) -> "Workload":
+    def below(
+        cls, root: Authority, folder: Path, *, at: datetime | None = None, template: Template = LEAF
+    ) -> "Workload":
         """An identity that ``root`` issues ``at`` some time, or now, written to ``folder``."""
-        identity = root.leaf(at=at or utc_now())
+        identity = root.leaf(at=at or utc_now(), template=template)
         (folder / "tls.crt").write_bytes(identity.certificate_pem)
         (folder / "tls.key").write_bytes(identity.key_pem())
         return cls(folder, identity)

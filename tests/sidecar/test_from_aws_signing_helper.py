@@ -1,5 +1,6 @@
 """``docs/from-aws-signing-helper.md`` names each command and flag of AWS's helper, and is right."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -18,13 +19,34 @@ from rolesanywhere_sidecar.commands.table import (
 from tests.fakes.aws_helper_flags import FLAGS
 from tests.support.commandlines import asked
 
-PAGE = (Path(__file__).parents[2] / "docs" / "from-aws-signing-helper.md").read_text()
+REPOSITORY = Path(__file__).parents[2]
+PAGE = (REPOSITORY / "docs" / "from-aws-signing-helper.md").read_text()
+WEAKNESSES = "Known weaknesses of the helper, and what shows that they are not ours"
+A_TEST = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`")
+
+
+def section(heading: str) -> str:
+    """The page's text below ``heading``."""
+    return PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def rows(heading: str) -> dict[str, str]:
     """What the table below ``heading`` says of each name."""
-    text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    return dict(re.findall(r"^\| `([a-z0-9-]+)` \| ([a-z]+) \|", text, re.MULTILINE))
+    found = re.findall(r"^\| `([a-z0-9-]+)` \| ([a-z]+) \|", section(heading), re.MULTILINE)
+    return dict(found)
+
+
+def weaknesses() -> list[list[str]]:
+    """The cells of each row: the weakness, how it is known, and what shows that it is not ours."""
+    lines = [line for line in section(WEAKNESSES).splitlines() if line.startswith("| ")]
+    return [line.strip("| ").split(" | ") for line in lines[1:]]
+
+
+def names_of_tests(path: str) -> set[str]:
+    """The names of the test functions of a file."""
+    tree = ast.parse((REPOSITORY / path).read_text())
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in tree.body if isinstance(node, functions)}
 
 
 def taken_by(command: str) -> set[str]:
@@ -59,3 +81,18 @@ def test_a_flag_of_the_helper_is_taken_unless_the_page_says_otherwise(command: s
 def test_what_is_refused_says_what_does_its_work(name: str) -> None:
     with pytest.raises(InvalidSettings, match=f"^{name}: "):
         asked(["sign-string", "--certificate", "/c", name], {})
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    named = A_TEST.findall(section(WEAKNESSES))
+    assert len(set(named)) > 30
+    assert section(WEAKNESSES).count("::") == len(named)
+    assert [one for one in named if one[1] not in names_of_tests(one[0])] == []
+
+
+@pytest.mark.parametrize("row", weaknesses(), ids=lambda row: row[0][:40])
+def test_a_weakness_says_how_it_is_known_and_what_shows_ours(row: list[str]) -> None:
+    _, known, ours = row
+    assert known == "source" or re.match(rf"seen: {A_TEST.pattern}(; later: |$)", known)
+    shared = "the same test" in ours and known.startswith("seen: ")
+    assert A_TEST.search(ours) or shared or ours.startswith("The same here")

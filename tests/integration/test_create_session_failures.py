@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,7 +21,6 @@ from rolesanywhere_sidecar.failures import (
     Throttled,
 )
 from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
-from rolesanywhere_sidecar.service import transport
 from rolesanywhere_sidecar.service.proxies import InvalidProxy
 from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 from rolesanywhere_sidecar.service.transport import Transport
@@ -214,8 +214,43 @@ async def test_an_answer_that_trickles_is_given_up_too() -> None:
         assert "no answer within 0.4 seconds" in str(await failure(url, seconds=0.4))
 
 
-def test_the_bounds_are_those_that_are_promised() -> None:
-    assert (transport.CONNECT_SECONDS, transport.TOTAL_SECONDS) == (5, 15)
+async def test_who_sets_no_bounds_waits_fifteen_seconds_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_a_hurry(monkeypatch)
+    async with listening(silence) as url, a_transport(url) as sender:
+        with pytest.raises(EndpointUnreachable, match="no answer within 15 seconds"):
+            await sender.post(REQUEST)
+
+
+async def test_and_five_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolving(*_: object, **__: object) -> NoReturn:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    in_a_hurry(monkeypatch)
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolving)
+    async with a_transport("http://aws.invalid") as sender:
+        with pytest.raises(EndpointUnreachable, match="no connection within 5 seconds"):
+            await sender.post(REQUEST)
+
+
+@asynccontextmanager
+async def a_transport(url: str) -> AsyncIterator[Transport]:
+    """As the service's client has it."""
+    sender = Transport(url, ca_bundle=None, env={})
+    try:
+        yield sender
+    finally:
+        await sender.close()
+
+
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is given seconds have a fiftieth of them."""
+    patient = asyncio.timeout
+    monkeypatch.setattr(
+        asyncio, "timeout", lambda seconds: patient(None if seconds is None else seconds / 50)
+    )
 
 
 async def test_an_answer_without_end_is_cut_off() -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,9 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.faults import Reset, throttled
 from tests.fakes.pki import Authority
-from tests.fakes.world import small_world
+from tests.fakes.world import ACCOUNT, ROLE_ARN, small_world
 from tests.support.sidecars import RunningSidecar, a_sidecar, eventually
 from tests.support.workloads import Workload
+
+OTHER_ROLE_ARN: Final = f"arn:aws:iam::{ACCOUNT}:role/invoices"
 
 
 @dataclass
@@ -52,7 +55,8 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     root = Authority.root(at=utc_now())
-    async with FakeAWS.start(small_world(root.certificate), tls_folder=tmp_path) as aws:
+    world = small_world(root.certificate, role_arns=(ROLE_ARN, OTHER_ROLE_ARN))
+    async with FakeAWS.start(world, tls_folder=tmp_path) as aws:
         yield Stage(aws, root, Workload.below(root, tmp_path))
 
 
@@ -90,6 +94,16 @@ async def test_the_session_of_another_certificate_is_not_adopted(stage: Stage) -
 
 
 async def test_the_session_of_another_role_is_not_adopted(stage: Stage) -> None:
+    before = await stage.killed_after_its_first_session()
+    env = stage.env | {"ROLESANYWHERE_ROLE_ARN": OTHER_ROLE_ARN}
+    async with a_sidecar(stage.workload.folder, env) as sidecar:
+        await sidecar.until_ready()
+        assert await stage.served_by(sidecar) != before
+        assert not sidecar.events("session adopted")
+    assert [issued.session.role.name for issued in stage.aws.sessions] == ["reports", "invoices"]
+
+
+async def test_nor_is_one_of_another_duration(stage: Stage) -> None:
     before = await stage.killed_after_its_first_session()
     env = stage.env | {"ROLESANYWHERE_DURATION_SECONDS": "900"}
     async with a_sidecar(stage.workload.folder, env) as sidecar:

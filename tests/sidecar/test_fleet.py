@@ -38,7 +38,7 @@ def test_what_throttling_teaches_thins_a_crowd_out() -> None:
     """In the last third of a cold start hardly more is asked than is granted."""
     story = at_once(3000)
     late = [call for call in story.calls if call.at > 200]
-    assert len(late) < 3 * sum(call.granted for call in late)
+    assert len(late) < 1.1 * sum(call.granted for call in late)
 
 
 @pytest.mark.parametrize("turns", [[None] * 60, turns_for(60, seed=1)], ids=["at-once", "in-turn"])

@@ -78,9 +78,30 @@ def test_a_folder_is_told_of_as_a_list(tmp_path: Path, capfdbinary: PRINTED) -> 
     assert [each["serialNumber"] for each in found] == [
         str(leaf.certificate.serial_number) for leaf in leaves
     ]
+    assert [each["subject"] for each in found] == ["CN=leaf 0", "CN=leaf 1", "CN=leaf 2"]
     serial = f"Key=x509Serial,Value={leaves[1].certificate.serial_number:x}"
     chosen = IdentitySettings(certificate=str(tmp_path), cert_selector=serial)
     assert data(chosen, capfdbinary) == [found[1]]
+
+
+def test_a_folders_list_has_a_line_for_each_thing_that_it_tells(
+    tmp_path: Path, capfdbinary: PRINTED
+) -> None:
+    """And nothing in a name that a terminal would obey."""
+    leaf = ROOT.leaf("web\u202e", at=NOW)
+    (tmp_path / "tls.crt").write_bytes(leaf.certificate_pem)
+    assert inspection.read_certificate_data(IdentitySettings(certificate=str(tmp_path))) == 0
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    assert lines[:4] == ["[", "  {", r'    "subject": "CN=web\u202e",', '    "keyType": "EC",']
+    assert f'    "serialNumber": "{leaf.certificate.serial_number}",' in lines
+
+
+def test_a_selector_that_fits_none_of_a_folder_leaves_an_empty_list(
+    tmp_path: Path, capfdbinary: PRINTED
+) -> None:
+    (tmp_path / "tls.crt").write_bytes(ROOT.leaf(at=NOW).certificate_pem)
+    settings = IdentitySettings(certificate=str(tmp_path), cert_selector="Key=x509Serial,Value=01")
+    assert data(settings, capfdbinary) == []
 
 
 def test_a_pkcs12_is_told_of_by_its_leaf_and_signs(tmp_path: Path, capfdbinary: PRINTED) -> None:

@@ -1,7 +1,7 @@
 """``read-certificate-data`` and ``sign-string``: what is in the identity's files, and does it work.
 
-Both print what AWS's credential helper prints, byte for byte. Neither asks AWS, nor needs to know
-what is to be assumed.
+Both print what AWS's credential helper prints, byte for byte; of a folder, which it does not read,
+a list for people and for jq. Neither asks AWS, nor needs to know what is to be assumed.
 """
 
 import base64
@@ -23,7 +23,7 @@ from rolesanywhere_sidecar.identities.certificates import InvalidIdentity, Publi
 from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
 from rolesanywhere_sidecar.identities.keys import Digest, FileKey
 from rolesanywhere_sidecar.identities.keys.mldsa import MldsaKey
-from rolesanywhere_sidecar.identities.names import fits
+from rolesanywhere_sidecar.identities.names import fits, go_string
 
 _HASHES: Final = ("SHA256", "SHA384", "SHA512")
 
@@ -40,7 +40,19 @@ _MLDSA: Final[Mapping[type, str]] = {
 
 def read_certificate_data(settings: IdentitySettings) -> int:
     """Print the certificate, or a list of all in a folder; the exit code."""
-    return terminal.run(lambda: _compact(_described(settings)), what="certificate data")
+
+    def work() -> bytes:
+        found = _found(settings)
+        if Path(settings.certificate).is_dir():
+            return _listed(found)
+        if not found:
+            raise InvalidIdentity(
+                f"{settings.certificate} holds no certificate that the cert selector fits",
+                hint="leave out --cert-selector to see what it holds",
+            )
+        return _compact(document(found[0]))
+
+    return terminal.run(work, what="certificate data")
 
 
 def sign_string(settings: IdentitySettings, options: Mapping[str, str]) -> int:
@@ -94,22 +106,21 @@ async def _signature(key: FileKey, digest: Digest) -> bytes:
     return await (key.sign(text) if isinstance(key, MldsaKey) else key.sign(text, digest))
 
 
-def _described(settings: IdentitySettings) -> object:
-    """Of a file the leaf's document, which comes first or is the one selected."""
+def _found(settings: IdentitySettings) -> list[x509.Certificate]:
+    """The certificates that are there, or those selected; of a file the leaf is the first."""
     files = IdentityFiles.of(settings)
     found = list(dict.fromkeys(files.collect().certificates))
     if (selector := files.wanted()) is not None:
         found = [each for each in found if fits(selector, each)]
     if files.latest:
         found = sorted(found, key=lambda each: each.not_valid_after_utc)[-1:]
-    if Path(settings.certificate).is_dir():
-        return [document(each) for each in found]
-    if not found:
-        raise InvalidIdentity(
-            f"{settings.certificate} holds no certificate that the cert selector fits",
-            hint="leave out --cert-selector to see what it holds",
-        )
-    return document(found[0])
+    return found
+
+
+def _listed(certificates: list[x509.Certificate]) -> bytes:
+    """Each with its subject, in the spelling that a cert selector takes."""
+    documents = [{"subject": go_string(each.subject), **document(each)} for each in certificates]
+    return json.dumps(documents, indent=2).encode()
 
 
 def _kind(certificate: x509.Certificate) -> str:

@@ -185,11 +185,14 @@ class IdentitySettings:
         default=None, metadata=described(_path, "PEM file with intermediate certificates")
     )
     pkcs11_module: str | None = field(
-        default=None, metadata=described(_path, "PKCS#11 module, where the key is a pkcs11: URI")
+        default=None,
+        metadata=described(_path, "PKCS#11 module, for keys in hardware, which are not read yet"),
     )
     pin_file: str | None = field(
         default=None,
-        metadata=described(_path, "file with the token's user PIN, where the key is a pkcs11: URI"),
+        metadata=described(
+            _path, "file with the PIN, for keys in hardware, which are not read yet"
+        ),
     )
 
     @classmethod
@@ -234,7 +237,9 @@ class Settings(IdentitySettings, SessionSettings):
     )
     probe_port: int = field(
         default=PROBE_PORT,
-        metadata=described(_port, "port for /livez and /readyz, on every address"),
+        metadata=described(
+            _port, "port for /livez and /readyz, on every address in a pod, else on loopback"
+        ),
     )
     hop_limit: int = field(
         default=64, metadata=described(_hop_limit, "time to live of what the loopback port sends")

@@ -13,10 +13,10 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from rolesanywhere_contract import logs
 from rolesanywhere_contract.errors import RolesAnywhereError
@@ -41,6 +41,7 @@ from rolesanywhere_sidecar.serving.bearer import BearerToken
 from rolesanywhere_sidecar.serving.endpoint import ContainerEndpoint
 from rolesanywhere_sidecar.serving.front import FrontDoor
 from rolesanywhere_sidecar.serving.imds import Imds, SessionTokens
+from rolesanywhere_sidecar.serving.invitation import invitation
 from rolesanywhere_sidecar.serving.listeners import Listener
 from rolesanywhere_sidecar.serving.probes import Probes
 
@@ -126,6 +127,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
             listener = await Listener.open(probes.answer, probed, bounds=probe_bounds)
             opened.push_async_callback(listener.close)
         log.info("serving", extra={"port": settings.port, "probe_port": settings.probe_port})
+        _invite(settings, sys.stderr)
         if kept := await keeping.resume(session_file, service, now=clock.now):
             redaction.learn(kept.secret_access_key, kept.session_token)
             broker.adopt(kept)
@@ -147,6 +149,15 @@ def _probe_socket(port: int, env: Mapping[str, str]) -> socket.socket | None:
             raise
         log.warning("no probes", extra={"code": taken.code, "problem": str(taken)})
         return None
+
+
+def _invite(settings: Settings, errors: TextIO) -> None:
+    """Tell whoever started us by hand how to be given credentials; a program reads JSON alone."""
+    with suppress(OSError):  # a terminal that has gone
+        if errors.isatty():
+            token_file = settings.token_file and str(Path(settings.token_file).absolute())
+            errors.write(f"\n{invitation(settings, token_file=token_file)}\n")
+            errors.flush()
 
 
 class Discreet:

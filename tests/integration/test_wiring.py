@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
+import pty
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,6 +27,8 @@ ROLES: Final = "/latest/meta-data/iam/security-credentials/"
 
 # ip(7); the socket module does not name it. What has fewer hops left is not delivered.
 IP_MINTTL: Final = 21
+
+EVENTS: Final = ["serving", "identity loaded", "session created", "stopping", "stopped"]
 
 
 @asynccontextmanager
@@ -188,6 +191,55 @@ async def test_a_certificate_in_its_last_day_is_warned_of_and_measured(
         assert ["in 7 h 59 min" in warning["problem"] for warning in warnings] == [True] * soon
         ends = await metric(sidecar, "rolesanywhere_certificate_expiry_timestamp_seconds")
         assert ends == pytest.approx((utc_now() + lives).timestamp() - 3600, abs=60)
+
+
+async def test_at_a_terminal_it_says_once_what_to_export_and_logs_as_ever(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"ROLESANYWHERE_TOKEN_FILE": "my token"}) as (_, workload, told):
+        written, sidecar = await on_a_terminal(tmp_path, told)
+    address = f"http://127.0.0.1:{sidecar.port}"
+    records, plain = told_apart(written)
+    assert [line for line in plain if line.startswith("  export ")] == [
+        f"  export AWS_CONTAINER_CREDENTIALS_FULL_URI={address}/v1/credentials",
+        f"  export AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE='{tmp_path / 'my token'}'",
+        f"  export AWS_EC2_METADATA_SERVICE_ENDPOINT={address}/",
+    ]
+    assert [record["event"] for record in records] == EVENTS
+    assert (tmp_path / "my token").read_text() not in written
+    assert workload.identity.key_pem().decode().splitlines()[1] not in written
+
+
+async def test_elsewhere_there_is_nothing_but_the_log(tmp_path: Path) -> None:
+    async with served(tmp_path) as (sidecar, _):
+        await sidecar.terminated()
+        records, plain = told_apart(sidecar.log)
+    assert plain == []
+    assert [record["event"] for record in records] == EVENTS
+
+
+async def on_a_terminal(folder: Path, env: Mapping[str, str]) -> tuple[str, RunningSidecar]:
+    """All that a ``serve`` writes to its terminal from its start to its end."""
+    ours, its = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        try:
+            async with a_sidecar(folder, env, terminal=its) as sidecar:
+                await sidecar.until_ready()
+                assert await sidecar.terminated() == 0
+        finally:
+            os.close(its)
+        written = b""
+        with suppress(OSError):  # EIO: the end, once nobody has the other side open
+            while piece := screen.read(4096):
+                written += piece
+    return written.decode(), sidecar
+
+
+def told_apart(written: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The log's records, and the lines that are none."""
+    lines = [line for line in written.splitlines() if line]
+    return (
+        [json.loads(line) for line in lines if line.startswith("{")],
+        [line for line in lines if not line.startswith("{")],
+    )
 
 
 @pytest.mark.parametrize(

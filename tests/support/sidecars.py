@@ -74,8 +74,13 @@ class RunningSidecar:
 
 
 @asynccontextmanager
-async def a_sidecar(folder: Path, env: Mapping[str, str]) -> AsyncIterator[RunningSidecar]:
-    """``serve`` with ``env`` and two free ports, killed in the end if it is still there."""
+async def a_sidecar(
+    folder: Path, env: Mapping[str, str], *, terminal: int | None = None
+) -> AsyncIterator[RunningSidecar]:
+    """``serve`` with ``env`` and two free ports, killed in the end if it is still there.
+
+    Its log is a file, unless a ``terminal``'s descriptor is given.
+    """
     port, probe_port = free_port(), free_port()
     log_file = folder / "sidecar.log"
     ports = {"ROLESANYWHERE_PORT": str(port), "ROLESANYWHERE_PROBE_PORT": str(probe_port)}
@@ -83,7 +88,7 @@ async def a_sidecar(folder: Path, env: Mapping[str, str]) -> AsyncIterator[Runni
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "rolesanywhere_sidecar", "serve",
             env={"PATH": os.environ.get("PATH", ""), **ports, **env},
-            cwd=folder, stdout=stderr, stderr=stderr,
+            cwd=folder, stdout=stderr, stderr=stderr if terminal is None else terminal,
         )  # fmt: skip
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:

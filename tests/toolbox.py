@@ -11,10 +11,12 @@ from typing import Final
 from tests.bench import measures
 from tests.cluster import binaries
 from tests.fakes import aws_helper
+from tests.hardware import packages
 from tests.support import clients, node
 from tests.support.tools import ToolMissing
 
 BUILDS: Final[tuple[Callable[[], object], ...]] = (
+    packages.install,
     aws_helper.find_or_build,
     clients.go,
     node.install,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio import client as official
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from rolesanywhere_operator.kube import client
-from rolesanywhere_operator.kube.calls import Call
+from rolesanywhere_operator.kube import client, retrying
+from rolesanywhere_operator.kube.calls import Call, Observer, unobserved
 from rolesanywhere_operator.kube.client import Kube
 from rolesanywhere_operator.kube.errors import (
     Conflict,
@@ -53,6 +53,17 @@ def kubeconfig(url: str, folder: Path) -> Path:
     return path
 
 
+def patient(
+    url: str, folder: Path, pauses: list[float], *, observe: Observer = unobserved
+) -> AbstractAsyncContextManager[Kube]:
+    """A client for ``url`` that notes in ``pauses`` how long it would have waited."""
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    return client.connect(kubeconfig(url, folder), observe=observe, sleep=sleep)
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -67,12 +78,84 @@ async def test_errors_are_told_by_their_meaning(
         body = {"kind": "Status", "code": status, "message": "bindings are out"}
         return web.json_response(body, status=status)
 
-    async with serving(answer) as url, client.connect(kubeconfig(url, tmp_path)) as kube:
+    async with serving(answer) as url, patient(url, tmp_path, []) as kube:
         with pytest.raises(KubeError, match="GET /apis/x: bindings are out") as caught:
             await kube.get("/apis/x")
     assert type(caught.value) is kind
     assert caught.value.status == status
     assert caught.value.retryable is (kind is Unavailable)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_what_is_put_off_is_asked_again_when_the_server_says(
+    status: int, tmp_path: Path
+) -> None:
+    bodies: list[object] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies.append(await request.json())
+        if len(bodies) < 3:
+            body = {"kind": "Status", "code": status, "message": "storage is (re)initializing"}
+            return web.json_response(body, status=status, headers={"Retry-After": "2"})
+        return web.json_response({"done": True})
+
+    pauses: list[float] = []
+    calls: list[Call] = []
+    async with (
+        serving(answer) as url,
+        patient(url, tmp_path, pauses, observe=calls.append) as kube,
+    ):
+        assert await kube.request("POST", "/apis/x", body={"a": 1}) == {"done": True}
+    assert bodies == [{"a": 1}] * 3
+    assert len(pauses) == 2
+    assert all(2 <= pause <= 2.5 for pause in pauses)
+    assert [call.status for call in calls] == [status, status, 200]
+
+
+async def test_a_watch_that_is_put_off_begins_later(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.query["resourceVersion"])
+        if len(asked) == 1:
+            return web.json_response({"code": 429}, status=429)
+        return web.Response(text='{"type": "BOOKMARK", "object": {}}\n')
+
+    pauses: list[float] = []
+    async with serving(answer) as url, patient(url, tmp_path, pauses) as kube:
+        seen = [one async for one in kube.watch("/x", resource_version="7", seconds=1)]
+    assert (len(seen), asked, len(pauses)) == (1, ["7", "7"], 1)
+
+
+async def test_a_server_that_puts_off_for_ever_is_given_up(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.json_response({"code": 503, "message": "not yet"}, status=503)
+
+    pauses: list[float] = []
+    async with serving(answer) as url, patient(url, tmp_path, pauses) as kube:
+        with pytest.raises(Unavailable, match="not yet"):
+            await kube.get("/x")
+    assert len(asked) == retrying.ATTEMPTS
+    assert sum(pauses) < 5
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "attempt", "expected"),
+    [
+        (429, "1", 1, 1.0), (503, "1", 3, 1.0), (429, "0", 1, 0.0), (429, None, 1, 0.25),
+        (429, None, 3, 1.0), (429, "soon", 1, 0.25),
+        (429, "Wed, 21 Oct 2026 07:28:00 GMT", 1, 0.25),
+        (429, "1", retrying.ATTEMPTS, None), (429, "30", 1, None), (500, "1", 1, None),
+        (409, "1", 1, None), (200, None, 1, None), (429, "-1", 1, 0.25), (429, "\u00b2", 1, 0.25),
+    ],
+)  # fmt: skip
+def test_when_a_call_is_made_again(
+    status: int, retry_after: str | None, attempt: int, expected: float | None
+) -> None:
+    assert retrying.pause(status, retry_after, attempt=attempt, draw=0.0) == expected
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"\xff", b""])

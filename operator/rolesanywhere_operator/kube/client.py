@@ -1,13 +1,18 @@
 """The one API client: plain JSON over the official client's connection, errors by their meaning.
 
 Objects stay the dictionaries that the server sent, so that fields this version has never heard of
-survive. Never retries and never caches: each caller knows better when to try again.
+survive. What the server puts off is asked again a few times, as `retrying` says. Never caches, and
+never repeats what failed otherwise: each caller knows better when to try again.
 """
 
+import asyncio
 import json
+import logging
+import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +21,14 @@ from kubernetes.aio import client
 from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config.config_exception import ConfigException
 
-from rolesanywhere_operator.kube import access
+from rolesanywhere_operator.kube import access, retrying
 from rolesanywhere_operator.kube.calls import Call, Observer, unobserved
 from rolesanywhere_operator.kube.errors import Unavailable, failure
 
+log = logging.getLogger(__name__)
+
 Json = dict[str, Any]
+Sleep = Callable[[float], Awaitable[object]]
 
 # What an API server answers within when it is well; the webhook's own patience is ten seconds.
 REQUEST_TIMEOUT_SECONDS: Final = 5.0
@@ -40,9 +48,18 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 class Kube:
     """One connection pool to one API server, as one identity; ``observe`` is told of each call."""
 
-    def __init__(self, api: client.ApiClient, *, observe: Observer = unobserved) -> None:
+    def __init__(
+        self,
+        api: client.ApiClient,
+        *,
+        observe: Observer = unobserved,
+        draw: Callable[[], float] = random.random,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
         self._api = api
         self._observe = observe
+        self._draw = draw
+        self._sleep = sleep
 
     async def get(
         self, path: str, *, query: Mapping[str, str] | None = None, accept: str = _JSON
@@ -60,7 +77,7 @@ class Kube:
         accept: str = _JSON,
         content_type: str = _JSON,
     ) -> Json:
-        """The JSON that the server answers, within ``REQUEST_TIMEOUT_SECONDS``.
+        """The JSON that the server answers, within ``REQUEST_TIMEOUT_SECONDS`` an attempt.
 
         Raises `KubeError` of the kind that the status means.
         """
@@ -121,7 +138,8 @@ class Kube:
         content_type: str = _JSON,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         what = f"{method} {path}"
-        try:
+
+        async def sent() -> aiohttp.ClientResponse:
             request = await self._api.param_serialize(
                 method=method,
                 resource_path=path,
@@ -132,7 +150,10 @@ class Kube:
             )
             watch = "watch" in (query or {})
             sending = self._api.call_api(*request, _request_timeout=limit)
-            answer = await self._begun(sending, method, path, watch=watch)
+            return await self._begun(sending, method, path, watch=watch)
+
+        try:
+            answer = await self._patiently(sent, what)
             async with answer as response:
                 if response.status >= 400:
                     raise failure(_lenient(await response.read()), response.status, what)
@@ -140,6 +161,27 @@ class Kube:
         except (TimeoutError, aiohttp.ClientError, ConfigException, OSError) as broken:
             reason = str(broken) or type(broken).__name__
             raise Unavailable(f"{what}: the API server cannot be reached: {reason}") from broken
+
+    async def _patiently(
+        self, sent: Callable[[], Awaitable[aiohttp.ClientResponse]], what: str
+    ) -> aiohttp.ClientResponse:
+        """The first answer that is not put off, or the last one."""
+        for attempt in count(1):
+            answer = await sent()
+            pause = retrying.pause(
+                answer.status,
+                answer.headers.get("Retry-After"),
+                attempt=attempt,
+                draw=self._draw(),
+            )
+            if pause is None:
+                break
+            # Read to its end, so that the connection serves again.
+            async with answer:
+                await answer.read()
+            log.info("put off", extra={"call": what, "status": answer.status, "seconds": pause})
+            await self._sleep(pause)
+        return answer
 
     async def _begun(
         self, sending: Awaitable[RESTResponse], method: str, path: str, *, watch: bool
@@ -157,15 +199,15 @@ class Kube:
 
 @asynccontextmanager
 async def connect(
-    kubeconfig: Path | None, *, observe: Observer = unobserved
+    kubeconfig: Path | None, *, observe: Observer = unobserved, sleep: Sleep = asyncio.sleep
 ) -> AsyncIterator[Kube]:
     """A client for ``kubeconfig``, or, without one, for the cluster that this pod runs in.
 
-    ``observe`` is told of each call. Raises `KubeError` when neither a kubeconfig nor a pod's
-    ServiceAccount is there.
+    ``observe`` is told of each call, ``sleep`` waits where one is put off. Raises `KubeError` when
+    neither a kubeconfig nor a pod's ServiceAccount is there.
     """
     async with client.ApiClient(configuration=await access.load(kubeconfig)) as api:
-        yield Kube(api, observe=observe)
+        yield Kube(api, observe=observe, sleep=sleep)
 
 
 def _parsed(text: bytes, what: str) -> Json:

@@ -4,7 +4,7 @@ Never finds a process by name: what was started here is ended here, by its own i
 """
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,17 +36,21 @@ class Process:
 
 
 @contextmanager
-def running(command: Sequence[str | Path], *, logs: Path) -> Iterator[Process]:
+def running(
+    command: Sequence[str | Path], *, logs: Path, env: Mapping[str, str] | None = None
+) -> Iterator[Process]:
     """Run ``command`` for the length of the block, with its log in the folder ``logs``.
 
-    It stays in our process group, so that Ctrl-C reaches it even when we are killed before the end.
+    It has ``env`` alone, or ours where none is given. It stays in our process group, so that
+    Ctrl-C reaches it even when we are killed before the end.
     """
     name = Path(command[0]).name
     log = logs / f"{name}.log"
     with log.open("wb") as output:
         popen = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
+            command, env=env,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
     try:
         yield Process(name, popen, log)
     finally:

@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -57,6 +57,12 @@ _USAGES: Final = (
 )  # fmt: skip
 
 
+class HasPublicKey(Protocol):
+    """All of a key that an issuer asks for: its private half may be out of reach."""
+
+    def public_key(self) -> Any: ...
+
+
 def new_key(kind: KeyKind) -> PrivateKey:
     """A fresh private key."""
     return _MAKERS[kind]()
@@ -101,7 +107,7 @@ SERVER: Final = Template(extended=(ExtendedKeyUsageOID.SERVER_AUTH,))
 def issue(
     template: Template,
     name: x509.Name,
-    key: PrivateKey,
+    key: HasPublicKey,
     *,
     issuer: x509.Name,
     signer: PrivateKey,

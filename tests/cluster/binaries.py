@@ -28,6 +28,16 @@ class Binaries:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeBinaries:
+    """What a cluster with a node runs beside its control plane."""
+
+    kube_scheduler: Path
+    kubelet: Path
+    kube_proxy: Path
+    coredns: Path
+
+
+@dataclass(frozen=True, slots=True)
 class _Tool:
     name: str
     module: str
@@ -56,6 +66,11 @@ def find_or_build(env: Mapping[str, str] = os.environ) -> Binaries:
     Raises ``ToolMissing`` when one can neither be found nor built.
     """
     return Binaries(*(_find_or_build(tool, env) for tool in _CONTROL_PLANE))
+
+
+def find_or_build_node(env: Mapping[str, str] = os.environ) -> NodeBinaries:
+    """The programs of a node, built first where need be. Raises ``ToolMissing``."""
+    return NodeBinaries(*(_find_or_build(tool, env) for tool in _NODE))
 
 
 def find_helm(env: Mapping[str, str] = os.environ) -> Path | None:
@@ -92,6 +107,12 @@ _CONTROL_PLANE: Final = (  # in the order of the fields of Binaries
     _kubernetes_tool("kube-apiserver"),
     _kubernetes_tool("kube-controller-manager"),
     _kubernetes_tool("kubectl"),
+)
+_NODE: Final = (  # in the order of the fields of NodeBinaries
+    _kubernetes_tool("kube-scheduler"),
+    _kubernetes_tool("kubelet"),
+    _kubernetes_tool("kube-proxy"),
+    _Tool("coredns", "coredns", "rolesanywhere.dev/tests/tools/coredns"),
 )
 
 

@@ -4,13 +4,33 @@ Pure: nothing is started here. No secret is in an argument; those lie in files.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tests.cluster.audit import AuditFiles
 from tests.cluster.binaries import Binaries
 from tests.cluster.pki import KeyFiles
 
 CommandLine = Sequence[str | Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where an API server answers, and the range that it gives Services."""
+
+    address: str
+    port: int
+    services: str
+
+
+def loopback(port: int) -> Network:
+    """For an API server without nodes: no Service is reached by its address there."""
+    return Network("127.0.0.1", port, services="10.0.0.0/24")
+
+
+# No pod could reach the API server by the Service `kubernetes`, and nobody is a node.
+WITHOUT_NODES: Final = ("--endpoint-reconciler-type=none", "--authorization-mode=RBAC")
 
 
 def etcd(binaries: Binaries, folder: Path) -> CommandLine:
@@ -30,34 +50,38 @@ def etcd(binaries: Binaries, folder: Path) -> CommandLine:
 
 
 def kube_apiserver(
-    binaries: Binaries, folder: Path, *, keys: KeyFiles, tokens: Path, audit: AuditFiles, port: int
+    binaries: Binaries,
+    folder: Path,
+    *,
+    keys: KeyFiles,
+    tokens: Path,
+    audit: AuditFiles,
+    network: Network,
+    more: Sequence[str] = WITHOUT_NODES,
 ) -> CommandLine:
-    """The API on loopback, with RBAC, for the users in ``tokens`` and every ServiceAccount."""
+    """The API, with RBAC, for the users in ``tokens`` and every ServiceAccount."""
     return [
         binaries.kube_apiserver,
         f"--etcd-servers={_etcd_url(folder)}",
-        "--bind-address=127.0.0.1",
-        f"--secure-port={port}",
+        f"--bind-address={network.address}",
+        f"--secure-port={network.port}",
         # The caller holds the port with a socket of its own, so that nobody takes it in between.
         "--permit-port-sharing",
         # Else it looks for the address of the default route, and fails on a machine without one.
-        "--advertise-address=127.0.0.1",
-        # Nor is there a pod that could reach this address by the Service `kubernetes`.
-        "--endpoint-reconciler-type=none",
+        f"--advertise-address={network.address}",
         f"--tls-cert-file={keys.server_certificate}",
         f"--tls-private-key-file={keys.server_key}",
         f"--token-auth-file={tokens}",
-        "--authorization-mode=RBAC",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={keys.service_account_key}",
         f"--service-account-signing-key-file={keys.service_account_key}",
         # Every request of a ServiceAccount is on record once it is answered.
         f"--audit-policy-file={audit.policy}",
         f"--audit-log-path={audit.log}",
-        # Required; no Service is reached by its address here.
-        "--service-cluster-ip-range=10.0.0.0/24",
+        f"--service-cluster-ip-range={network.services}",
         # Beta and off in 1.36: without it the API server silently empties such a volume.
         "--feature-gates=PodCertificateRequest=true",
+        *more,
     ]
 
 

@@ -17,17 +17,17 @@ from typing import Final, Self
 from tests.cluster import audit, command_lines
 from tests.cluster.audit import AuditFiles
 from tests.cluster.binaries import Binaries
-from tests.cluster.command_lines import CommandLine
+from tests.cluster.command_lines import WITHOUT_NODES, CommandLine, Network
 from tests.cluster.kubeconfigs import write_kubeconfig
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.pki import KeyFiles, write_keys
 from tests.cluster.processes import Process, running
-from tests.cluster.readiness import Api, wait_until
+from tests.cluster.readiness import Api, Dial, Watched, dial_from_here, wait_until
 
-_ADMIN: Final = "admin"
-_CONTROLLERS: Final = "system:kube-controller-manager"
+ADMIN: Final = "admin"
+CONTROLLERS: Final = "system:kube-controller-manager"
 # The group that may do everything; the API server's own roles provide for the other user.
-_GROUPS: Final[Mapping[str, str]] = {_ADMIN: "system:masters", _CONTROLLERS: ""}
+USERS: Final[Mapping[str, str]] = {ADMIN: "system:masters", CONTROLLERS: ""}
 
 # Made by a controller, for a namespace that the API server makes: when it is there, they work.
 _FIRST_DEED_OF_CONTROLLERS: Final = "/api/v1/namespaces/default/serviceaccounts/default"
@@ -45,7 +45,7 @@ class ControlPlane:
     admin_kubeconfig: Path
     kubectl: Kubectl
     folder: Path
-    processes: Sequence[Process]
+    processes: Sequence[Watched]
     audit: AuditFiles
 
     @classmethod
@@ -61,13 +61,14 @@ class ControlPlane:
             _reserved_port() as port,
             ExitStack() as started,
         ):
-            site = _lay_out(Path(temporary), port, now=datetime.now(UTC))
+            network = command_lines.loopback(port)
+            site = lay_out(Path(temporary), network, now=datetime.now(UTC))
             processes: list[Process] = []
-            for command, proof in _steps(binaries, site, controllers=controllers):
+            for command, proof in steps(binaries, site, controllers=controllers):
                 processes.append(started.enter_context(running(command, logs=site.folder)))
                 if proof is not None:
                     wait_until(site.api, proof, processes)
-            admin = site.kubeconfigs[_ADMIN]
+            admin = site.kubeconfigs[ADMIN]
             yield cls(
                 url=site.api.url,
                 ca_file=site.keys.ca,
@@ -96,11 +97,11 @@ class ControlPlane:
 
 
 @dataclass(frozen=True, slots=True)
-class _Site:
+class Site:
     """What lies in the folder before the first program starts."""
 
     folder: Path
-    port: int
+    network: Network
     keys: KeyFiles
     tokens: Path
     kubeconfigs: Mapping[str, Path]
@@ -108,34 +109,43 @@ class _Site:
     api: Api
 
 
-def _lay_out(folder: Path, port: int, *, now: datetime) -> _Site:
-    keys = write_keys(folder, now=now)
-    tokens = {user: secrets.token_urlsafe(32) for user in _GROUPS}
-    api = Api(port, ca_file=keys.ca, token=tokens[_ADMIN])
+def lay_out(
+    folder: Path,
+    network: Network,
+    *,
+    now: datetime,
+    users: Mapping[str, str] = USERS,
+    dial: Dial = dial_from_here,
+) -> Site:
+    """Write keys and kubeconfigs to ``folder``; ``users`` are names, each with its group."""
+    keys = write_keys(folder, now=now, addresses=[network.address])
+    tokens = {user: secrets.token_urlsafe(32) for user in users}
+    api = Api(network.port, keys.ca, tokens[ADMIN], address=network.address, dial=dial)
     kubeconfigs = {
         user: write_kubeconfig(
             folder / f"{user}.kubeconfig", url=api.url, ca_file=keys.ca, token=token
         )
         for user, token in tokens.items()
     }
-    recorded = audit.write_policy(folder)
-    return _Site(folder, port, keys, _token_file(folder, tokens), kubeconfigs, recorded, api)
+    known = _token_file(folder, [(token, user, users[user]) for user, token in tokens.items()])
+    return Site(folder, network, keys, known, kubeconfigs, audit.write_policy(folder), api)
 
 
-def _token_file(folder: Path, tokens: Mapping[str, str]) -> Path:
+def _token_file(folder: Path, users: Sequence[tuple[str, str, str]]) -> Path:
     """The users there are from the start, as the API server reads them: token, name, id, group."""
     path = folder / "tokens.csv"
     path.touch(mode=0o600)
-    path.write_text(
-        "".join(f"{token},{user},{user},{_GROUPS[user]}\n" for user, token in tokens.items())
-    )
+    path.write_text("".join(f"{token},{user},{user},{group}\n" for token, user, group in users))
     return path
 
 
-def _steps(
-    binaries: Binaries, site: _Site, *, controllers: bool
+def steps(
+    binaries: Binaries, site: Site, *, controllers: bool, more: Sequence[str] = WITHOUT_NODES
 ) -> Iterator[tuple[CommandLine, str | None]]:
-    """What to start, in order, and the path whose answer proves that it works."""
+    """What to start, in order, and the path whose answer proves that it works.
+
+    ``more`` are flags of the API server.
+    """
     yield command_lines.etcd(binaries, site.folder), None
     yield (
         command_lines.kube_apiserver(
@@ -144,12 +154,13 @@ def _steps(
             keys=site.keys,
             tokens=site.tokens,
             audit=site.audit,
-            port=site.port,
+            network=site.network,
+            more=more,
         ),
         "/readyz",
     )
     if controllers:
-        kubeconfig = site.kubeconfigs[_CONTROLLERS]
+        kubeconfig = site.kubeconfigs[CONTROLLERS]
         yield (
             command_lines.kube_controller_manager(binaries, keys=site.keys, kubeconfig=kubeconfig),
             _FIRST_DEED_OF_CONTROLLERS,

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +16,15 @@ class KubectlFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """A runner. It blocks: where the same event loop serves a webhook, call it in a thread."""
+    """A runner. It blocks: where the same event loop serves a webhook, call it in a thread.
+
+    ``entering`` is a command that leads into the network of the cluster, where that is another.
+    """
 
     binary: Path
     kubeconfig: Path
     cache: Path
+    entering: Sequence[str] = ()
 
     def __call__(self, *args: str, input: str | None = None, as_: str | None = None) -> str:  # noqa: A002 - subprocess's own word
         """The output of ``kubectl ARGS``, as the user ``as_`` (impersonated) if given.
@@ -28,9 +33,9 @@ class Kubectl:
         """
         who = [] if as_ is None else [f"--as={as_}"]
         done = subprocess.run(
-            [self.binary, *args, *who],
+            [*self.entering, self.binary, *args, *who],
             input=input or "",
-            env=self._environment(),
+            env=self.environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -44,7 +49,7 @@ class Kubectl:
         """``kubectl get ARGS`` as parsed JSON."""
         return json.loads(self("get", *args, "--output=json", as_=as_))
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Nothing of the caller's: neither a kuberc nor a proxy may change what a test sees."""
         return {
             "KUBECONFIG": str(self.kubeconfig),

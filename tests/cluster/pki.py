@@ -4,6 +4,7 @@ Made for one run and thrown away with it; nothing here is fit to protect anythin
 """
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,21 +27,28 @@ class KeyFiles:
     server_certificate: Path
     server_key: Path
     service_account_key: Path
+    kubelet_client_certificate: Path
+    kubelet_client_key: Path
 
 
-def write_keys(folder: Path, *, now: datetime) -> KeyFiles:
-    """Fresh keys in ``folder``; the server is good for 127.0.0.1 and localhost."""
+def write_keys(folder: Path, *, now: datetime, addresses: Sequence[str] = ()) -> KeyFiles:
+    """Fresh keys in ``folder``; the server is good for localhost, 127.0.0.1 and ``addresses``."""
     files = KeyFiles(
         ca=folder / "ca.crt",
         server_certificate=folder / "server.crt",
         server_key=folder / "server.key",
         service_account_key=folder / "service-account.key",
+        kubelet_client_certificate=folder / "kubelet-client.crt",
+        kubelet_client_key=folder / "kubelet-client.key",
     )
-    ca_key, server_key, signer = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    ca_key, server_key, signer, caller = (ec.generate_private_key(ec.SECP256R1()) for _ in range(4))
     ca = _authority(ca_key, now)
     files.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    server = _server_certificate(server_key.public_key(), ca, ca_key, now)
+    server = _server_certificate(server_key.public_key(), ca, ca_key, now, addresses)
     files.server_certificate.write_bytes(server.public_bytes(serialization.Encoding.PEM))
+    client = _client_certificate(caller.public_key(), ca, ca_key, now)
+    files.kubelet_client_certificate.write_bytes(client.public_bytes(serialization.Encoding.PEM))
+    _write_key(files.kubelet_client_key, caller)
     _write_key(files.server_key, server_key)
     _write_key(files.service_account_key, signer)
     return files
@@ -61,15 +69,40 @@ def _server_certificate(
     ca: x509.Certificate,
     ca_key: ec.EllipticCurvePrivateKey,
     now: datetime,
+    addresses: Sequence[str],
 ) -> x509.Certificate:
-    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    names += [x509.IPAddress(ipaddress.ip_address(one)) for one in ("127.0.0.1", *addresses)]
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     return (
         _certificate(_name("kube-apiserver"), ca.subject, key, now)
-        .add_extension(x509.SubjectAlternativeName([loopback, x509.DNSName("localhost")]), False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(issuer, critical=False)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([x509.OID_SERVER_AUTH]), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+
+
+def _client_certificate(
+    key: ec.EllipticCurvePublicKey,
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+) -> x509.Certificate:
+    """What an API server shows a kubelet, which asks the API server what its bearer may do."""
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters"),
+            x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver-kubelet-client"),
+        ]
+    )
+    return (
+        _certificate(subject, ca.subject, key, now)
+        .add_extension(issuer, critical=False)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([x509.OID_CLIENT_AUTH]), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
 

@@ -4,15 +4,14 @@ Asks by plain HTTPS, several times a second; kubectl would be a process each tim
 """
 
 import http.client
+import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-from tests.cluster.processes import Process
+from typing import Final, Protocol
 
 # Ready in three seconds on two idle cores; the rest is for a machine that builds meanwhile.
 START_SECONDS: Final = 60.0
@@ -24,35 +23,58 @@ class ControlPlaneFailed(Exception):
     """A control plane did not come up; the text ends with the last lines of the logs."""
 
 
+class Watched(Protocol):
+    """A process that may end too early."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    def exit_code(self) -> int | None: ...
+    def tail(self) -> str: ...
+
+
+Dial = Callable[[tuple[str, int]], socket.socket]
+
+
+def dial_from_here(address: tuple[str, int]) -> socket.socket:
+    """A connection to ``address`` in this process's own network."""
+    return socket.create_connection(address, timeout=ANSWER_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
-    """An API server on loopback and a user of it."""
+    """An API server and a user of it; ``dial`` leads into its network."""
 
     port: int
     ca_file: Path
     token: str = field(repr=False)
+    address: str = "127.0.0.1"
+    dial: Dial = dial_from_here
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.address}:{self.port}"
 
     def has(self, path: str) -> bool:
         """Whether ``GET path`` is answered with 200."""
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1",
-            self.port,
-            timeout=ANSWER_SECONDS,
-            context=ssl.create_default_context(cafile=str(self.ca_file)),
-        )
-        with closing(connection):
-            try:
+        try:
+            with closing(self._connected()) as connection:
                 connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
                 return connection.getresponse().status == http.HTTPStatus.OK
-            except (OSError, http.client.HTTPException):  # not listening yet, or not answering
-                return False
+        except (OSError, http.client.HTTPException):  # not listening yet, or not answering
+            return False
+
+    def _connected(self) -> http.client.HTTPConnection:
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        connection = http.client.HTTPConnection(self.address, self.port)
+        connection.sock = context.wrap_socket(
+            self.dial((self.address, self.port)), server_hostname=self.address
+        )
+        return connection
 
 
-def wait_until(api: Api, path: str, processes: Sequence[Process]) -> None:
+def wait_until(api: Api, path: str, processes: Sequence[Watched]) -> None:
     """Return once ``api`` has ``path``; raise ``ControlPlaneFailed`` when it never will."""
     deadline = time.monotonic() + START_SECONDS
     while not api.has(path):

@@ -41,9 +41,10 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     "unit": UNIT,
     "integration": ("tests/integration", "tests/chart"),
     "control-plane": ("tests/control_plane",),
+    "hardware": ("tests/hardware",),
 }
 # These build tools first, once for each version and machine.
-BUILDING: Final = frozenset({"integration", "control-plane"})
+BUILDING: Final = frozenset({"integration", "control-plane", "hardware"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def serving(token: Token, folder: Path) -> Iterator[Server]:
     """
     folder.mkdir(exist_ok=True)
     socket = folder / "p11.sock"
-    command = [
+    command: list[str | Path] = [
         "p11-kit", "server", "--foreground", "--provider", token.module,
         "--name", socket, f"pkcs11:token={token.label}?write-protected=yes",
     ]  # fmt: skip

@@ -38,6 +38,7 @@ class SoftHsm:
 
     def copied(self, to: Path) -> "SoftHsm":
         """Another store with the same content in the folder ``to``."""
+        to.mkdir()
         shutil.copytree(self.store, to / "tokens")
         return SoftHsm(to, replace(self.token, env=_configured(to)))
 

@@ -53,7 +53,7 @@ class Tpm:
     stack: ExitStack = field(repr=False)
     chip: Process
     manager: Process
-    token: Token | None = None
+    token: Token = field(init=False)
 
     @property
     def env(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -41,6 +41,16 @@ def certify(der: bytes, label: str, identifier: bytes) -> Job:
 def read_public(label: str) -> Job:
     """Gives id and public key (DER), both hexadecimal, of the key pair ``label``."""
     return {"do": "read_public", "label": label}
+
+
+def sign(label: str, mechanism: str, data: bytes) -> Job:
+    """Gives a signature, hexadecimal."""
+    return {"do": "sign", "label": label, "mechanism": mechanism, "data": data.hex()}
+
+
+def destroy(kind: Literal["PRIVATE_KEY", "PUBLIC_KEY", "CERTIFICATE"], label: str) -> Job:
+    """Take the objects of a kind with this label out of the token."""
+    return {"do": "destroy", "kind": kind, "label": label}
 
 
 def work(module: Path, label: str, pin: str, *jobs: Job, env: Mapping[str, str]) -> Sequence[Any]:
@@ -103,6 +113,22 @@ def _read_public(session: Any, *, label: str) -> dict[str, str]:
     return {"id": public[Attribute.ID].hex(), "public": _public_der(public).hex()}
 
 
+def _sign(session: Any, *, label: str, mechanism: str, data: str) -> str:
+    from pkcs11 import Mechanism, ObjectClass
+
+    key = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
+    signature: bytes = key.sign(bytes.fromhex(data), mechanism=Mechanism[mechanism])
+    return signature.hex()
+
+
+def _destroy(session: Any, *, kind: str, label: str) -> None:
+    from pkcs11 import Attribute, ObjectClass
+
+    wanted = {Attribute.CLASS: ObjectClass[kind], Attribute.LABEL: label}
+    for held in list(session.get_objects(wanted)):
+        held.destroy()
+
+
 def _public_der(public: Any) -> bytes:
     from pkcs11 import KeyType
     from pkcs11.util.ec import encode_ec_public_key
@@ -113,7 +139,10 @@ def _public_der(public: Any) -> bytes:
     return der
 
 
-_DO: Final = {"generate": _generate, "certify": _certify, "read_public": _read_public}
+_DO: Final[Mapping[str, Callable[..., Any]]] = {
+    "generate": _generate, "certify": _certify, "read_public": _read_public, "sign": _sign,
+    "destroy": _destroy,
+}  # fmt: skip
 
 if __name__ == "__main__":
     _main()

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,18 +75,23 @@ class RunningSidecar:
 
 @asynccontextmanager
 async def a_sidecar(
-    folder: Path, env: Mapping[str, str], *, terminal: int | None = None
+    folder: Path,
+    env: Mapping[str, str],
+    *,
+    terminal: int | None = None,
+    by: Sequence[str | Path] = (),
 ) -> AsyncIterator[RunningSidecar]:
     """``serve`` with ``env`` and two free ports, killed in the end if it is still there.
 
-    Its log is a file, unless a ``terminal``'s descriptor is given.
+    Its log is a file, unless a ``terminal``'s descriptor is given. ``by`` is a command that becomes
+    it, e.g. as another user.
     """
     port, probe_port = free_port(), free_port()
     log_file = folder / "sidecar.log"
     ports = {"ROLESANYWHERE_PORT": str(port), "ROLESANYWHERE_PROBE_PORT": str(probe_port)}
     with log_file.open("w") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "rolesanywhere_sidecar", "serve",
+            *by, sys.executable, "-m", "rolesanywhere_sidecar", "serve",
             env={"PATH": os.environ.get("PATH", ""), **ports, **env},
             cwd=folder, stdout=stderr, stderr=stderr if terminal is None else terminal,
         )  # fmt: skip

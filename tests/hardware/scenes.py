@@ -1,0 +1,122 @@
+"""A workload whose key is in a token, the AWS that trusts it, and the sidecar between them."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.fakes import aws_clients
+from tests.fakes.aws import FakeAWS
+from tests.fakes.recorded import Recorded
+from tests.fakes.world import PROFILE_ARN, REGION, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
+from tests.hardware.tokens import Token
+from tests.hardware.workbench import Algorithm
+from tests.support.commands import Outcome, finished
+from tests.support.sidecars import RunningSidecar, a_sidecar
+
+# Of CreateSession calls, a second: what is measured here is the token.
+UNLIMITED: Final = 1e6
+
+WHO_AM_I: Final = """
+import boto3, json, sys
+given = json.load(sys.stdin)
+session = boto3.Session(region_name=given["region"])
+caller = session.client("sts", endpoint_url=given["sts"]).get_caller_identity()
+print(json.dumps({"arn": caller["Arn"], "method": session.get_credentials().method}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """``folder`` is the workload's own; ``token`` is how it reaches its key."""
+
+    aws: FakeAWS
+    folder: Path
+    token: Token
+
+    @property
+    def pin_file(self) -> Path:
+        return self.folder / "pin"
+
+    @property
+    def token_file(self) -> Path:
+        """Of the container endpoint; no hardware."""
+        return self.folder / "token"
+
+    def env(self, algorithm: Algorithm = "p256", **more: str) -> dict[str, str]:
+        """All that a sidecar must be told but for its ports; ``more`` are settings in lower case.
+
+        Certificate and key are both in the token, unless told otherwise.
+        """
+        uri = self.token.uri(algorithm)
+        settings = {
+            "trust_anchor_arn": TRUST_ANCHOR_ARN,
+            "profile_arn": PROFILE_ARN,
+            "role_arn": ROLE_ARN,
+            "endpoint": self.aws.rolesanywhere_url,
+            "certificate": uri,
+            "private_key": uri,
+            "pkcs11_module": str(self.token.module),
+            "pin_file": str(self.pin_file),
+            "token_file": str(self.token_file),
+            "log_level": "debug",
+            **more,
+        }
+        told = {f"ROLESANYWHERE_{name.upper()}": value for name, value in settings.items()}
+        return {**self.token.env, **told}
+
+    def requests(self) -> Sequence[Recorded]:
+        """Every CreateSession that was asked for, with the verdict on its signature."""
+        return [one for one in self.aws.requests if one.service == "rolesanywhere"]
+
+    def granted(self) -> int:
+        """How many of them were signed as the certificate says."""
+        return sum(one.verdict == "ok" for one in self.requests())
+
+    async def run(self, command: str, *flags: str, **env: str) -> Outcome:
+        """One run of a command of the sidecar with nothing but ``env`` and ``flags``."""
+        return await finished(
+            sys.executable, "-m", "rolesanywhere_sidecar", command, *flags,
+            env={"PATH": os.environ.get("PATH", ""), **env},
+        )  # fmt: skip
+
+    async def who_am_i(self, sidecar: RunningSidecar) -> dict[str, str]:
+        """What an application with an unmodified SDK finds out at the sidecar."""
+        return await aws_clients.run(
+            WHO_AM_I,
+            {"sts": self.aws.sts_url, "region": REGION},
+            AWS_CONTAINER_CREDENTIALS_FULL_URI=f"http://127.0.0.1:{sidecar.port}/v1/credentials",
+            AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(self.token_file),
+        )
+
+
+@asynccontextmanager
+async def a_scene(
+    token: Token, folder: Path, *, life: int = 3600, pin: str | None = None
+) -> AsyncIterator[Scene]:
+    """AWS with sessions of ``life`` seconds, and the right PIN in a file unless another is given.
+
+    No service lets sessions be short; here they may be, so that a test sees them renewed.
+    """
+    world = small_world(
+        token.root.certificate, duration_seconds=life, create_session_rate=UNLIMITED
+    )
+    async with FakeAWS.start(world) as aws:
+        scene = Scene(aws, folder, token)
+        scene.pin_file.touch(mode=0o600)
+        scene.pin_file.write_text(token.pin if pin is None else pin)
+        yield scene
+
+
+@asynccontextmanager
+async def serving(
+    scene: Scene, algorithm: Algorithm = "p256", *, by: Sequence[str | Path] = (), **more: str
+) -> AsyncIterator[RunningSidecar]:
+    """A sidecar that has credentials; its log is searched for the PIN in the end."""
+    async with a_sidecar(scene.folder, scene.env(algorithm, **more), by=by) as sidecar:
+        await sidecar.until_ready()
+        yield sidecar
+    assert scene.token.pin not in sidecar.log

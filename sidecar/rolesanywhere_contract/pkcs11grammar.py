@@ -24,6 +24,8 @@ Shown = Iterable[tuple[str, bytes | None]]
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PATH_VALUE = re.compile(r"(?:[A-Za-z0-9._~:\[\]@!$'()*+,=&-]|%[0-9A-Fa-f]{2})*")
 _QUERY_VALUE = re.compile(r"(?:[A-Za-z0-9._~:\[\]@!$'()*+,=/?|-]|%[0-9A-Fa-f]{2})*")
+# Numbers and words: their values have no character that could be encoded.
+_PLAIN: Final = frozenset({"library-version", "slot-id", "type"})
 _PIN = re.compile(r"\bpin[-_]?(?:value|source)?=", re.IGNORECASE)
 
 _HOW_TO_WRITE: Final = (
@@ -91,7 +93,8 @@ def _path(path: str) -> Iterator[tuple[str, bytes]]:
         if name in seen:
             raise wrong(f"has the attribute {name} twice", "leave one out")
         seen.add(name)
-        yield name, _decoded(value, _PATH_VALUE, what=name)
+        content = _decoded(value, _PATH_VALUE, what=name)
+        yield name, value.encode() if name in _PLAIN else content
 
 
 def _query(query: str) -> Iterator[tuple[str, bytes]]:

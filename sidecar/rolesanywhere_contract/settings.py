@@ -10,7 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from rolesanywhere_contract import certselector, environment
+from rolesanywhere_contract import certselector, environment, pkcs11uri
 from rolesanywhere_contract.arns import (
     ProfileArn,
     RoleArn,
@@ -33,7 +33,7 @@ DURATION_SECONDS: Final = range(900, 43_201)
 PORTS: Final = range(1, 65_536)
 # What an IPv4 packet's time to live can be (RFC 791, section 3.1).
 HOP_LIMITS: Final = range(1, 256)
-PKCS11_SCHEME: Final = "pkcs11:"
+PKCS11_SCHEME: Final = pkcs11uri.SCHEME
 
 # PATH_MAX of Linux, with its terminating null.
 LONGEST_PATH: Final = 4095
@@ -151,14 +151,14 @@ class IdentitySettings:
     certificate: str = field(
         metadata=described(
             _path,
-            "file or folder with the leaf certificate and its chain: PEM, DER or PKCS#12",
+            "leaf certificate and its chain: file or folder (PEM, DER, PKCS#12), or pkcs11: URI",
         )
     )
     private_key: str | None = field(
         default=None,
         metadata=described(
             _path,
-            "file with the private key: PEM, DER or PKCS#12 (default: the certificate's file)",
+            "private key: file (PEM, DER, PKCS#12) or pkcs11: URI (default: the certificate's)",
         ),
     )
     private_key_password_file: str | None = field(
@@ -186,13 +186,16 @@ class IdentitySettings:
     )
     pkcs11_module: str | None = field(
         default=None,
-        metadata=described(_path, "PKCS#11 module, for keys in hardware, which are not read yet"),
+        metadata=described(
+            _path, "PKCS#11 module of pkcs11: URIs (default: PKCS11_MODULE, or p11-kit's proxy)"
+        ),
     )
     pin_file: str | None = field(
+        default=None, metadata=described(_path, "file with the PIN of the token")
+    )
+    pin_latch_file: str | None = field(
         default=None,
-        metadata=described(
-            _path, "file with the PIN, for keys in hardware, which are not read yet"
-        ),
+        metadata=described(_path, "where refused PINs are remembered, so that none is tried twice"),
     )
 
     @classmethod
@@ -303,10 +306,10 @@ def _disagreements(values: Mapping[str, Any], called: Callable[[str], str]) -> l
             f" anchor's is {anchor.partition}, expected both in one partition"
         )
     sources = [values.get(name) or "" for name in ("certificate", "private_key")]
-    if not any(source.startswith(PKCS11_SCHEME) for source in sources):
+    if not any(map(pkcs11uri.is_one, sources)):
         found += [
             f"{called(name)}: is given, but neither certificate nor private key is a pkcs11: URI"
-            for name in ("pkcs11_module", "pin_file")
+            for name in ("pkcs11_module", "pin_file", "pin_latch_file")
             if values.get(name)
         ]
     if values.get("port", CREDENTIALS_PORT) == values.get("probe_port", PROBE_PORT):

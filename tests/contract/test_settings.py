@@ -61,6 +61,7 @@ hardware_settings = st.builds(
     private_key=st.just("pkcs11:token=node-hsm;object=reports"),
     pkcs11_module=paths,
     pin_file=paths,
+    pin_latch_file=paths,
 )
 
 

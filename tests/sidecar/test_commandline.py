@@ -36,6 +36,7 @@ VALUES = {
     "intermediates": "/chain.pem",
     "pkcs11_module": "/module.so",
     "pin_file": "/pin",
+    "pin_latch_file": "/latch",
     "private_key_password_file": "/password",
     "private_key_password": "open sesame",
     "cert_selector": "Key=x509Serial,Value=0A",

@@ -168,7 +168,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Who you are": (
         "certificate", "private_key", "private_key_password_file", "private_key_password",
         "intermediates", "cert_selector", "use_latest_expiring_certificate",
-        "pkcs11_module", "pin_file",
+        "pkcs11_module", "pin_file", "pin_latch_file",
     ),
     "What to assume": (
         "trust_anchor_arn", "profile_arn", "role_arn", "duration_seconds", "role_session_name",
@@ -190,7 +190,7 @@ ALIASES: Final[Mapping[str, str]] = {
 IDLE: Final[Mapping[str, str]] = {
     "--with-proxy": "https_proxy and no_proxy are always honoured",
     "--debug": "serve says more, as with --log-level debug; the others have no more to say",
-    "--reuse-pin": "the PIN is read from --pin-file whenever the token asks",
+    "--reuse-pin": "a key that asks for the PIN at each signature is given it again",
     "--no-tpm-key-password": "keys in a TPM are not in this version yet",
 }
 

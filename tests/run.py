@@ -2,21 +2,24 @@
 
     python -m tests.run [TIER ...]
 
-Runs all tiers though an early one fails; exits 1 if any failed. Never decides what may be
-skipped: that is `tests.support.tools`, and under ``CI=true`` nothing may.
+Runs all tiers though an early one fails; exits 1 if any failed. Told to end, it ends what it
+started and starts nothing more. Never decides what may be skipped: that is
+`tests.support.tools`, and under ``CI=true`` nothing may.
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from tests.support.children import Children, Interrupted, interruptible
 
 ROOT: Final = Path(__file__).parent.parent
 BIN: Final = Path(sys.executable).parent
@@ -43,8 +46,19 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     "control-plane": ("tests/control_plane",),
     "hardware": ("tests/hardware",),
 }
+# A machine of many cores has not memory for as many control planes.
+CORES: Final = min(len(os.sched_getaffinity(0)), 8)
+# How many processes share a tier's tests: more than cores where tests mostly wait. Each has session
+# fixtures of its own, such as a control plane. A tier that is not named here has one process.
+WORKERS: Final[Mapping[str, int]] = {
+    "unit": CORES,
+    "integration": CORES * 2,
+    "control-plane": CORES + 1,
+}
 # These build tools first, once for each version and machine.
 BUILDING: Final = frozenset({"integration", "control-plane", "hardware"})
+# These run beside the tiers of tests, which leave a core to them now and then.
+BESIDE: Final = frozenset({"types"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +78,24 @@ class Outcome:
         return f"{self.tier:14} {self.seconds:6.1f} s  {', '.join(parts)}"
 
 
-def run_commands(tier: str) -> Outcome:
-    """Run a tier of plain commands: each is one check."""
+def run_commands(tier: str, children: Children, output: Path | None = None) -> Outcome:
+    """Run a tier of plain commands: each is one check. Their words go to ``output``, if given."""
     started = time.monotonic()
     codes = [
-        subprocess.run([BIN / program, *arguments], cwd=ROOT, check=False).returncode
+        children.run([BIN / program, *arguments], output=output)
         for program, *arguments in COMMANDS[tier]
     ]
     failed = sum(code != 0 for code in codes)
     return Outcome(tier, len(codes) - failed, failed, time.monotonic() - started)
 
 
-def run_tests(tier: str) -> Outcome:
+def run_tests(tier: str, children: Children) -> Outcome:
     """Run a tier of pytest folders and read its report."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *TESTS[tier]]
-        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
+        code = children.run([*command, *shared(WORKERS.get(tier, 1)), *TESTS[tier]])
         cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []  # noqa: S314 - our own report
     failed = sum(
         case.find("failure") is not None or case.find("error") is not None for case in cases
@@ -93,26 +107,63 @@ def run_tests(tier: str) -> Outcome:
     return Outcome(tier, passed, failed, time.monotonic() - started, Counter(reasons))
 
 
-def run(tiers: Sequence[str]) -> int:
-    """Run ``tiers`` in order, print the summary, return the exit code."""
-    outcomes: list[Outcome] = []
+def shared(workers: int) -> Sequence[str]:
+    """The options that share tests; those of one ``xdist_group`` stay with one worker."""
+    return [f"--numprocesses={workers}", "--dist=loadgroup"] if workers > 1 else []
+
+
+def run_all(tiers: Sequence[str], children: Children) -> Iterator[Outcome]:
+    """Run ``tiers`` in order, but for those beside; what these say is printed at the end."""
     if BUILDING & set(tiers):
-        print("\n== tools", flush=True)
-        subprocess.run([sys.executable, "-m", "tests.toolbox"], cwd=ROOT, check=False)
+        heading("tools")
+        children.run([sys.executable, "-m", "tests.toolbox"])
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as threads, children:
+        beside = {
+            tier: threads.submit(run_commands, tier, children, Path(folder) / tier)
+            for tier in tiers
+            if tier in BESIDE
+        }
+        for tier in tiers:
+            if tier not in beside:
+                heading(tier)
+                run_tier = run_commands if tier in COMMANDS else run_tests
+                yield run_tier(tier, children)
+        for tier, running in beside.items():
+            outcome = running.result()
+            heading(tier)
+            print((Path(folder) / tier).read_text(), end="", flush=True)
+            yield outcome
+
+
+def heading(text: str) -> None:
+    """Begin a part of the output, before a child writes there."""
+    print(f"\n== {text}", flush=True)
+
+
+def run(tiers: Sequence[str]) -> int:
+    """Run ``tiers``, print the summary, return the exit code."""
+    outcomes: dict[str, Outcome] = {}
+    interrupted = 0
+    with interruptible():
+        try:
+            for outcome in run_all(tiers, Children(ROOT)):
+                outcomes[outcome.tier] = outcome
+        except Interrupted as by:
+            interrupted = by.exit_code
+    heading("summary")
     for tier in tiers:
-        print(f"\n== {tier}", flush=True)
-        outcomes.append(run_commands(tier) if tier in COMMANDS else run_tests(tier))
-    print("\n== summary")
-    for outcome in outcomes:
-        print(outcome)
+        print(outcomes.get(tier) or f"{tier:14} interrupted")
+    return interrupted or verdict(outcomes.values())
+
+
+def verdict(outcomes: Collection[Outcome]) -> int:
+    """The exit code, with a last line that says why."""
+    passed, failed = (sum(getattr(one, of) for one in outcomes) for of in ("passed", "failed"))
     skipped = sum(sum(outcome.skipped.values()) for outcome in outcomes)
     forbidden = skipped if os.environ.get("CI") == "true" else 0
     if forbidden:
         print(f"CI forbids skipping, and {forbidden} tests were skipped")
-    failed = sum(outcome.failed for outcome in outcomes)
-    print(
-        f"{sum(outcome.passed for outcome in outcomes)} passed, {failed} failed, {skipped} skipped"
-    )
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return int(failed + forbidden > 0)
 
 

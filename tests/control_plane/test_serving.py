@@ -72,6 +72,7 @@ def test_without_its_secret_the_webhook_waits_and_the_controller_brings_it(
     eventually("pods are injected", lambda: serves(creator))
 
 
+@pytest.mark.long
 def test_a_deleted_secret_and_an_overwritten_configuration_are_mended(
     release: SelfServing,
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_deleted_secret_and_an_overwritten_configuration_are_mended(
     assert release.bundle().endswith(bundle), "what is served is trusted no more"
 
 
+@pytest.mark.long
 def test_no_pod_is_lost_to_a_rotation_or_an_orderly_end_and_none_comes_out_uninjected(
     release: SelfServing, users: str
 ) -> None:
@@ -109,6 +111,7 @@ def test_no_pod_is_lost_to_a_rotation_or_an_orderly_end_and_none_comes_out_uninj
     with ExitStack() as working:
         for creator in creators:
             working.enter_context(repeated(creator.create, 0.02))
+        eventually("both have work", lambda: all(one.lines("admission") for one in (first, second)))
 
         # An orderly end, as in a rolling update.
         first.popen.send_signal(signal.SIGTERM)

@@ -20,6 +20,7 @@ The rest.
 """
 
 
+@pytest.mark.long
 def test_it_measures_both_and_writes_the_table_where_it_belongs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ The rest.
 """
 
 
+@pytest.mark.long
 def test_it_measures_both_programs_and_writes_the_tables_where_they_belong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

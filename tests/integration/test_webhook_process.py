@@ -113,6 +113,7 @@ async def within(what: str, look: Callable[[], object]) -> None:
     await asyncio.to_thread(eventually, what, look)
 
 
+@pytest.mark.long
 async def test_the_certificate_changes_under_reviews_and_nothing_bad_is_ever_served(
     webhook: Program, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 PATIENCE_SECONDS: Final = 30.0
@@ -20,3 +21,11 @@ def eventually(what: str, look: Callable[[], Any], *, within: float = PATIENCE_S
             return found
         time.sleep(POLL_SECONDS)
     raise NeverHappened(f"not within {within} seconds: {what}")
+
+
+def runs(pid: int) -> bool:
+    """Whether that process does; one that has ended and that nobody has reaped does not."""
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -30,7 +30,7 @@ CONTROLLERS: Final = "system:kube-controller-manager"
 USERS: Final[Mapping[str, str]] = {ADMIN: "system:masters", CONTROLLERS: ""}
 
 # Made by a controller, for a namespace that the API server makes: when it is there, they work.
-_FIRST_DEED_OF_CONTROLLERS: Final = "/api/v1/namespaces/default/serviceaccounts/default"
+FIRST_DEED_OF_CONTROLLERS: Final = "/api/v1/namespaces/default/serviceaccounts/default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def steps(
         kubeconfig = site.kubeconfigs[CONTROLLERS]
         yield (
             command_lines.kube_controller_manager(binaries, keys=site.keys, kubeconfig=kubeconfig),
-            _FIRST_DEED_OF_CONTROLLERS,
+            FIRST_DEED_OF_CONTROLLERS,
         )
 
 

@@ -21,7 +21,8 @@ from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import AUTHORITY, LEAF, Authority, Identity
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, World, small_world
 from tests.support.commands import Outcome, finished
-from tests.support.sidecars import a_sidecar, free_port
+from tests.support.ports import free_port
+from tests.support.sidecars import a_sidecar
 
 GOLDEN = Path(__file__).parent / "golden" / "doctor.txt"
 ROOT = Authority.root(at=utc_now())

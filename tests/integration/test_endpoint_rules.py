@@ -19,7 +19,8 @@ from tests.fakes.faults import Delay, server_error
 from tests.fakes.pki import Authority
 from tests.fakes.world import small_world
 from tests.support import clients
-from tests.support.sidecars import RunningSidecar, a_sidecar, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.sidecars import RunningSidecar, a_sidecar, eventually
 from tests.support.tools import build_or_skip
 from tests.support.workloads import Workload
 

@@ -15,7 +15,7 @@ from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
 from tests.support.commands import Outcome, finished
-from tests.support.sidecars import free_port
+from tests.support.ports import free_port
 
 ROOT = Authority.root(at=utc_now())
 

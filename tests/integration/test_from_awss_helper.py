@@ -19,7 +19,8 @@ from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
 from tests.support import clients
-from tests.support.sidecars import a_sidecar, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.sidecars import a_sidecar, eventually
 from tests.support.tools import build_or_skip
 from tests.support.workloads import Workload
 

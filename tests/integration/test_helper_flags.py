@@ -18,7 +18,8 @@ from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority, Identity
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
 from tests.support.commands import Outcome, finished
-from tests.support.sidecars import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.sidecars import eventually
 from tests.support.tools import build_or_skip
 
 ROOT = Authority.root(at=utc_now())

@@ -20,13 +20,14 @@ from rolesanywhere_sidecar.renewal import keeping
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 from tests.sidecar.test_metrics import an_identity
 from tests.support.clocks import START, FakeClock
+from tests.support.ports import free_port
 from tests.support.sessions import (
     SECRET_ACCESS_KEY,
     SESSION_TOKEN,
     ScriptedSource,
     some_credentials,
 )
-from tests.support.sidecars import eventually, free_port
+from tests.support.sidecars import eventually
 
 
 class Service(ScriptedSource):

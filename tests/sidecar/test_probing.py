@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from rolesanywhere_sidecar.commands import probing
+from tests.support.ports import free_port
 
 INJECTED = Path(__file__).parents[1] / "operator" / "golden" / "plain" / "injected.yaml"
 # What a Python on a crowded node may take before it asks.
@@ -83,12 +84,6 @@ def answering(*pieces: bytes, pause: float = 0.0, hang: bool = False) -> Iterato
         finally:
             done.set()
             thread.join()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

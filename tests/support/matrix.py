@@ -18,7 +18,8 @@ from tests.fakes.sessions import Issued
 from tests.fakes.world import small_world
 from tests.support import clients
 from tests.support.clients import Client, Command, Said, Word
-from tests.support.sidecars import a_sidecar, free_port
+from tests.support.ports import free_port
+from tests.support.sidecars import a_sidecar
 from tests.support.tools import ToolMissing
 from tests.support.workloads import Workload
 

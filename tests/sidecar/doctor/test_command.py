@@ -16,7 +16,7 @@ from rolesanywhere_sidecar.doctor import Options, main
 from rolesanywhere_sidecar.doctor.examination import Examination
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, warning
 from tests.support.examined import SETTINGS
-from tests.support.sidecars import free_port
+from tests.support.ports import free_port
 
 WELL = ok(Check.SETTINGS, "fine")
 

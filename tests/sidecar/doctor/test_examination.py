@@ -16,7 +16,7 @@ from rolesanywhere_sidecar.doctor.examination import Examination
 from rolesanywhere_sidecar.doctor.findings import Check, Finding
 from tests.fakes.pki import LEAF, Authority
 from tests.support.examined import FAILURE, OK, SKIPPED, of, told, troubles
-from tests.support.sidecars import free_port
+from tests.support.ports import free_port
 
 NOW = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 AWS_STEPS = [*journey.STEPS, Check.CREATE_SESSION]

@@ -13,7 +13,7 @@ from rolesanywhere_sidecar.doctor import ports
 from rolesanywhere_sidecar.doctor.findings import Check, Finding
 from rolesanywhere_sidecar.doctor.ports import Listening, judge, look
 from tests.support.examined import FAILURE, OK, WARNING
-from tests.support.sidecars import free_port
+from tests.support.ports import free_port
 
 
 @contextmanager

@@ -1,28 +1,33 @@
 """cert-manager in a test cluster: its own schema, and its controller played by hand.
 
-Nothing here issues a certificate: a test says what cert-manager would say of one.
+A test says what cert-manager would say of a certificate. What it issues goes into a request for it,
+as cert-manager's does, and into no Secret.
 """
 
+import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from tests.cluster.control_plane import ControlPlane
+from tests.fakes import pki
 from tests.support import gotools
 from tests.support.waiting import eventually
 
 # The Certificate of the binding "reports".
 CERTIFICATE: Final = "certificate/rolesanywhere-reports"
-SCHEMA: Final = "certificates.cert-manager.io"
+SCHEMAS: Final = ("certificates.cert-manager.io", "certificaterequests.cert-manager.io")
 
 _MODULE: Final = "github.com/cert-manager/cert-manager"
-_CRD: Final = "deploy/crds/cert-manager.io_certificates.yaml"
+_CRDS: Final = "deploy/crds/cert-manager.io_{}.yaml"
 
 
-def crd() -> Path:
-    """cert-manager's own definition of a Certificate. Raises ``ToolMissing``."""
-    return gotools.source_file("cert-manager", _MODULE, _CRD)
+def crds() -> tuple[Path, ...]:
+    """cert-manager's own definitions of certificates and requests. Raises ``ToolMissing``."""
+    names = [schema.partition(".")[0] for schema in SCHEMAS]
+    return tuple(gotools.source_file("cert-manager", _MODULE, _CRDS.format(name)) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +36,19 @@ class CertManager:
 
     control_plane: ControlPlane
     namespace: str
-    schema: Path
+    schemas: tuple[Path, ...]
 
     def install(self) -> None:
         """Have the API server know Certificates."""
-        self.control_plane.apply(self.schema.read_text())
-        self.control_plane.kubectl(
-            "wait", "--for=condition=Established", f"--filename={self.schema}", "--timeout=30s"
-        )
+        for schema in self.schemas:
+            self.control_plane.apply(schema.read_text())
+        files = [f"--filename={schema}" for schema in self.schemas]
+        self.control_plane.kubectl("wait", "--for=condition=Established", *files, "--timeout=30s")
 
     def uninstall(self) -> None:
         """Have it know them no more; those that there were are deleted."""
         self.control_plane.kubectl(
-            "delete", "customresourcedefinition", SCHEMA, "--ignore-not-found", "--timeout=60s"
+            "delete", "customresourcedefinition", *SCHEMAS, "--ignore-not-found", "--timeout=60s"
         )
 
     def certificate(self) -> dict[str, Any]:
@@ -68,14 +73,47 @@ class CertManager:
         found: dict[str, Any] = eventually(what, look)
         return found
 
-    def issues(self, *, until: str = "2036-01-01T00:00:00Z") -> None:
-        """Say what cert-manager says after a success."""
+    def issues(self, *, until: str = "2036-01-01T00:00:00Z", serial: int | None = None) -> None:
+        """Say what cert-manager says after a success; with ``serial`` there is a request, too."""
+        revision = 1 + int(self.certificate().get("status", {}).get("revision", 0))
+        if serial is not None:
+            self._request(revision, serial, datetime.fromisoformat(until))
         self._say(
             ("Ready", "True", "Ready", "Certificate is up to date and has not expired"),
             notAfter=until,
             renewalTime="2035-01-01T00:00:00Z",
-            revision=1,
+            revision=revision,
         )
+
+    def _request(self, revision: int, serial: int, until: datetime) -> None:
+        """The request by which the Certificate's ``revision`` was issued."""
+        certificate = self.certificate()
+        name = f"{certificate['metadata']['name']}-{revision}"
+        owner = {
+            "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "controller": True,
+            "name": certificate["metadata"]["name"], "uid": certificate["metadata"]["uid"],
+        }  # fmt: skip
+        lives = timedelta(days=1)
+        template = replace(pki.LEAF, serial=serial, starts=timedelta(), lives=lives)
+        issued = pki.Authority.root(at=until - lives).leaf(
+            "as-issued", at=until - lives, template=template
+        )
+        self.control_plane.apply(
+            json.dumps(
+                {
+                    "apiVersion": "cert-manager.io/v1",
+                    "kind": "CertificateRequest",
+                    "metadata": {"name": name, "ownerReferences": [owner]},
+                    "spec": {"request": "bm9uZQ==", "issuerRef": certificate["spec"]["issuerRef"]},
+                }
+            ),
+            namespace=self.namespace,
+        )
+        status = {"certificate": base64.b64encode(issued.certificate_pem).decode()}
+        self.control_plane.kubectl(
+            "patch", f"certificaterequest/{name}", f"--namespace={self.namespace}",
+            "--type=merge", "--subresource=status", f"--patch={json.dumps({'status': status})}",
+        )  # fmt: skip
 
     def fails(self, message: str, *, ready: bool = False) -> None:
         """Say what cert-manager says after a failure, with a certificate at hand or without."""

@@ -79,5 +79,6 @@ class Cluster:
 
 
 def told(binding: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Status and reason of the binding's conditions, by type."""
-    return {c["type"]: (c["status"], c["reason"]) for c in binding["status"]["conditions"]}
+    """Status and reason of the binding's conditions, by type; the census may be first to write."""
+    status = binding.get("status") or {}
+    return {c["type"]: (c["status"], c["reason"]) for c in status.get("conditions", ())}

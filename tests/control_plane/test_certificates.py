@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cert_manager import CERTIFICATE, CertManager, crd
+from tests.cluster.cert_manager import CERTIFICATE, CertManager, crds
 from tests.cluster.controllers import Cluster, told
 from tests.cluster.kubectl import KubectlFailed
 from tests.support.tools import build_or_skip
@@ -26,8 +26,8 @@ def asking(**asked: Any) -> dict[str, Any]:
 @pytest.fixture
 def absent(cluster: Cluster) -> CertManager:
     """A cluster without cert-manager, which may be installed."""
-    schema = build_or_skip(crd)
-    cert_manager = CertManager(cluster.control_plane, cluster.namespace, schema)
+    schemas = build_or_skip(crds)
+    cert_manager = CertManager(cluster.control_plane, cluster.namespace, schemas)
     cert_manager.uninstall()
     return cert_manager
 
@@ -35,8 +35,8 @@ def absent(cluster: Cluster) -> CertManager:
 @pytest.fixture
 def cert_manager(cluster: Cluster) -> CertManager:
     """A cluster with cert-manager."""
-    schema = build_or_skip(crd)
-    cert_manager = CertManager(cluster.control_plane, cluster.namespace, schema)
+    schemas = build_or_skip(crds)
+    cert_manager = CertManager(cluster.control_plane, cluster.namespace, schemas)
     cert_manager.install()
     return cert_manager
 
@@ -46,7 +46,7 @@ def standing(cluster: Cluster, ready: tuple[str, str], *, within: float = PATIEN
 
     def look() -> Any:
         found = cluster.binding()
-        said = told(found) if "status" in found else {}
+        said = told(found)
         return found if said.get("Ready") == said.get("IdentityReady") == ready else None
 
     return eventually(f"the binding is {ready}", look, within=within)
@@ -118,6 +118,30 @@ def test_a_renewal_is_followed_within_seconds_and_is_no_event(
         before["status"]["conditions"], cluster.binding()["status"]["conditions"], strict=True
     ):
         assert old["lastTransitionTime"] == new["lastTransitionTime"]
+
+
+def test_what_was_issued_is_told_from_the_request_for_it(
+    cluster: Cluster, cert_manager: CertManager
+) -> None:
+    cluster.apply(identity=asking(commonName="reports"))
+    controller = cluster.leader("controller")
+    cert_manager.issues(serial=2**72)
+    told_of = standing(cluster, ("True", "CertificateIssued"))["status"]["identity"]
+    assert told_of == {
+        "source": "certificate/rolesanywhere-reports",
+        # An issuer has the last word on a subject.
+        "subject": "CN=as-issued",
+        "serialNumber": str(2**72),
+        "notAfter": "2036-01-01T00:00:00Z",
+        "algorithm": "ECDSA",
+    }
+    cert_manager.issues(serial=5, until="2037-06-01T00:00:00Z")
+    eventually(
+        "the next one is told",
+        lambda: cluster.binding()["status"]["identity"]["serialNumber"] == "5",
+    )
+    assert cluster.binding()["status"]["identity"]["notAfter"] == "2037-06-01T00:00:00Z"
+    assert not controller.lines("cannot see what was issued")
 
 
 def test_a_failure_is_told_in_cert_managers_own_words(
@@ -361,7 +385,7 @@ def test_without_cert_manager_the_condition_says_so_and_it_is_picked_up_when_it_
 def test_without_cert_manager_other_bindings_are_served(
     cluster: Cluster, absent: CertManager
 ) -> None:
-    assert absent.schema.exists()
+    assert all(schema.exists() for schema in absent.schemas)
     cluster.apply()
     controller = cluster.leader("controller")
     assert told(cluster.judged(generation=1))["Ready"] == ("True", "Accepted")

@@ -17,7 +17,7 @@ from tests.chart import permissions
 from tests.chart.helm import as_yaml, render
 from tests.chart.permissions import Permission
 from tests.cluster.audit import Request
-from tests.cluster.cert_manager import CertManager, crd
+from tests.cluster.cert_manager import CertManager, crds
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
 from tests.cluster.programs import Program, running
@@ -130,7 +130,7 @@ def site(
 
 @pytest.fixture
 def cert_manager(site: Site) -> CertManager:
-    installed = CertManager(site.control_plane, site.namespace, build_or_skip(crd))
+    installed = CertManager(site.control_plane, site.namespace, build_or_skip(crds))
     installed.install()
     return installed
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 from rolesanywhere_contract.names import API_VERSION, PLURAL
 from rolesanywhere_operator.controller import reconcile
 from rolesanywhere_operator.controller.certificates import Certificates, Client
+from rolesanywhere_operator.controller.provisions import ABSENCE, Provisions
+from rolesanywhere_operator.controller.requests import Requests
 from rolesanywhere_operator.controller.rounds import Key, Rounds, uncounted
 from rolesanywhere_operator.domain import bindings, certificates, events
 from rolesanywhere_operator.domain.bindings import Binding, Entry
@@ -50,6 +52,8 @@ class Keeper:
         self._bodies: dict[Key, Json] = {}
         self._rounds = Rounds(self._look, chance=chance, looked=looked)
         self._certificates = Certificates(kube, chance=chance, changed=self._mark)
+        self._requests = Requests(kube)
+        self._provisions = Provisions(kube, now=now)
 
     def saw(self, body: Json) -> None:
         """A binding is there, and as ``body`` says."""
@@ -62,6 +66,7 @@ class Keeper:
         held = self._bodies.get(_key(body))
         if held is not None and held["metadata"]["uid"] == body["metadata"]["uid"]:
             del self._bodies[_key(body)]
+            self._requests.forget(_key(body))
 
     def bodies(self) -> Collection[Json]:
         """What there is, each as the API server holds it."""
@@ -87,15 +92,16 @@ class Keeper:
             return None
         try:
             issued = await self._issuance(body, entry)
-            await self._write(body, reconcile.judge(body, entry, now=self._now(), issued=issued))
+            leaf = await self._requests.leaf(key, issued)
+            status = reconcile.judge(body, entry, now=self._now(), issued=issued, leaf=leaf)
+            await self._write(body, status)
         except _Vanished:
             self.lost(body)
             return None
-        obstructed = isinstance(issued, Obstacle)
-        return (_OBSTACLE_SECONDS if obstructed else _REST_SECONDS) * (1 + self._chance.draw() / 2)
+        return _rest_seconds(entry, issued) * (1 + self._chance.draw() / 2)
 
     async def _issuance(self, body: Json, entry: Entry) -> Issuance | None:
-        """What has come of the Certificate that the binding asks for; None where it asks for none.
+        """What has come of what the binding asks for; None where there is nothing to be seen.
 
         A binding that makes no sense keeps what it had.
         """
@@ -104,7 +110,7 @@ class Keeper:
         uid = body["metadata"]["uid"]
         if not isinstance(entry.identity, PerBindingIdentity):
             await self._certificates.remove(_key(body), uid=uid, but=None)
-            return None
+            return await self._provisions.obstacle(entry.identity)
         asked = certificates.manifest(entry, entry.identity, uid=uid)
         if self._certificates.would_make(asked):
             await self._see_that_it_lives(body)
@@ -167,6 +173,14 @@ class _Vanished(Exception):
 
 def _asks_for_a_certificate(entry: Entry) -> bool:
     return isinstance(entry, Binding) and isinstance(entry.identity, PerBindingIdentity)
+
+
+def _rest_seconds(entry: Entry, issued: Issuance | None) -> float:
+    """How long to leave alone what nothing tells us of."""
+    if not isinstance(issued, Obstacle):
+        return _REST_SECONDS
+    # What a cluster lacks is asked for once for all bindings.
+    return _OBSTACLE_SECONDS if _asks_for_a_certificate(entry) else ABSENCE.total_seconds()
 
 
 def _key(body: Mapping[str, Any]) -> Key:

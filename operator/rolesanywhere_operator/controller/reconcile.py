@@ -14,7 +14,7 @@ from rolesanywhere_operator.domain import bindings, issuance
 from rolesanywhere_operator.domain.bindings import Binding, Entry
 from rolesanywhere_operator.domain.conditions import Condition, Reason, Truth, find, revised
 from rolesanywhere_operator.domain.identities import Identity, SecretIdentity
-from rolesanywhere_operator.domain.issuance import IDENTITY_READY, Issuance
+from rolesanywhere_operator.domain.issuance import IDENTITY_READY, Issuance, Leaf
 from rolesanywhere_operator.domain.untyped import mapping
 
 ACCEPTED: Final = "Accepted"
@@ -35,20 +35,26 @@ class Announcement:
 
 
 def judge(
-    body: Mapping[str, Any], entry: Entry, *, now: datetime, issued: Issuance | None = None
+    body: Mapping[str, Any],
+    entry: Entry,
+    *,
+    now: datetime,
+    issued: Issuance | None = None,
+    leaf: Leaf | None = None,
 ) -> dict[str, Any]:
     """The status of the binding ``body``, as far as it is ours; ``identity`` None removes it.
 
-    ``entry`` is ``body`` as it was read, and ``issued`` what came of the Certificate that it asks
-    for. ``Ready`` means that everything the operator can see is in order: pods that ask are given a
-    sidecar that finds an identity. One that nobody but the sidecars may see does not hold it back.
+    ``entry`` is ``body`` as it was read, ``issued`` what came of what it asks for, and ``leaf`` the
+    certificate itself, where that is known. ``Ready`` means that everything the operator can see is
+    in order: pods that ask are given a sidecar that finds an identity. One that nobody but the
+    sidecars may see does not hold it back.
     """
     generation = int(body["metadata"]["generation"])
     held = mapping(body.get("status")).get("conditions") or []
     statements = _statements(entry, issued, now)
     return {
         "observedGeneration": generation,
-        "identity": _identity(entry, issued),
+        "identity": _identity(entry, issued, leaf),
         "conditions": revised(held, statements, generation=generation, now=now),
     }
 
@@ -85,11 +91,11 @@ def _merge(before: object, after: object) -> object:
     return {**after, **dict.fromkeys(before.keys() - after.keys())}
 
 
-def _identity(entry: Entry, issued: Issuance | None) -> dict[str, str] | None:
+def _identity(entry: Entry, issued: Issuance | None, leaf: Leaf | None) -> dict[str, str] | None:
     """Where the identity comes from, and what is known of it."""
     if not isinstance(entry, Binding):
         return None
-    return {"source": str(entry.identity), **(issuance.identity(issued) if issued else {})}
+    return {"source": str(entry.identity), **(issuance.identity(issued, leaf) if issued else {})}
 
 
 def _statements(entry: Entry, issued: Issuance | None, now: datetime) -> tuple[Condition, ...]:

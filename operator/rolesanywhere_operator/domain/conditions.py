@@ -37,6 +37,9 @@ class Reason(StrEnum):
     CERTIFICATE_CONFLICT = "CertificateConflict"
     CERTIFICATE_REFUSED = "CertificateRefused"
     CERT_MANAGER_MISSING = "CertManagerMissing"
+    DRIVER_MISSING = "DriverMissing"
+    DRIVER_UNFIT = "DriverUnfit"
+    POD_CERTIFICATES_NOT_SERVED = "PodCertificatesNotServed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a Certificate tells of the identity that cert-manager keeps, and what keeps it from one.
 
-Reads the Certificate alone: what is in its Secret, and so a serial number, the operator cannot see.
+Never looks into its Secret: what was issued is known from the request for it, which is public.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,18 @@ class Obstacle:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """What was issued: ``subject`` after RFC 4514, ``serial_number`` in decimal, as CloudTrail has
+    it, ``not_after`` after RFC 3339. What is not known is empty.
+    """
+
+    subject: str
+    serial_number: str
+    not_after: str
+    algorithm: str
+
+
 # A Certificate as the API server holds it, or why there is none.
 Issuance = Mapping[str, Any] | Obstacle
 
@@ -34,13 +46,21 @@ def condition(issuance: Issuance, *, now: datetime) -> Condition:
     return Condition(IDENTITY_READY, truth, reason, f"{_named(issuance)}: {message}")
 
 
-def identity(issuance: Issuance) -> dict[str, str]:
-    """What ``status.identity`` says of the certificate, as far as the Certificate tells.
+def identity(issuance: Issuance, leaf: Leaf | None = None) -> dict[str, str]:
+    """What ``status.identity`` says of the certificate: of ``leaf``, or what the Certificate tells.
 
-    While it is about to be replaced, its end is all that is known: the rest is of the next.
+    That is the end alone while it is about to be replaced: the rest is of the next.
     """
     if isinstance(issuance, Obstacle):
         return {}
+    if leaf is not None:
+        told = {
+            "subject": leaf.subject,
+            "serialNumber": leaf.serial_number,
+            "notAfter": leaf.not_after,
+            "algorithm": leaf.algorithm,
+        }
+        return {name: text for name, text in told.items() if text}
     spec, status = mapping(issuance.get("spec")), mapping(issuance.get("status"))
     if not status.get("notAfter"):
         return {}

@@ -3,7 +3,10 @@
 Without the programs, tests skip with the reason; under ``CI=true`` they fail instead.
 """
 
-from collections.abc import Iterator
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -13,7 +16,7 @@ import pytest
 from tests.hardware import faults, p11kit, packages, softhsm, tpm
 from tests.hardware.faults import FaultModule
 from tests.hardware.softhsm import SoftHsm
-from tests.hardware.tokens import Token, workshop
+from tests.hardware.tokens import DOCUMENT, Token, workshop, written_down
 from tests.hardware.tpm import Blueprint, Tpm
 from tests.support import debian
 from tests.support.tools import build_or_skip
@@ -29,17 +32,43 @@ def shop() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def healthy_hsm(shop: Path) -> SoftHsm:
+def healthy_hsm(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
     """An HSM that nobody changes."""
     build_or_skip(lambda: debian.packages(*packages.HSM))
-    return softhsm.make(shop / "hsm")
+    made = made_once("hsm", tmp_path_factory, softhsm.make)
+    return softhsm.copied(made, shop / "hsm")
 
 
 @pytest.fixture(scope="session")
-def blueprint(shop: Path) -> Blueprint:
+def blueprint(tmp_path_factory: pytest.TempPathFactory) -> Blueprint:
     """A TPM that is switched off."""
     build_or_skip(lambda: debian.packages(*packages.TPM))
-    return tpm.make(shop / "blueprint")
+    return Blueprint(made_once("tpm", tmp_path_factory, tpm.make))
+
+
+def made_once(
+    name: str, tmp_path_factory: pytest.TempPathFactory, make: Callable[[Path], Token]
+) -> Path:
+    """A folder with what ``make`` leaves in one, and the token that it gives written down.
+
+    Making keys takes seconds, so it is done once for all workers that share the tests.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home = shared / f"made-{name}"
+    with (shared / f"made-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not home.exists():
+            with workshop() as folder:
+                token = make(folder / "token")
+                (folder / "token" / DOCUMENT).write_text(written_down(token))
+                shutil.copytree(folder / "token", home, ignore=_sockets)
+    return home
+
+
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    """What is no file: it cannot be copied, and nobody listens there any more."""
+    return [name for name in names if Path(folder, name).is_socket()]
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +88,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def hsm(healthy_hsm: SoftHsm, folder: Path) -> SoftHsm:
     """An HSM of this test's own."""
-    return healthy_hsm.copied(folder / "hsm")
+    return softhsm.copied(healthy_hsm.folder, folder / "hsm")
 
 
 @pytest.fixture

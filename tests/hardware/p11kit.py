@@ -4,15 +4,18 @@ The clients need the socket's folder and nothing else: no device, no store, no s
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from tests.cluster.processes import Process, running
 from tests.hardware.tokens import Token
 from tests.support.waiting import eventually
+
+# Starts a server, for one block.
+Serve: TypeAlias = Callable[[], AbstractContextManager["Server"]]
 
 _LIBRARIES: Final = Path(f"/usr/lib/{os.uname().machine}-linux-gnu")
 CLIENT: Final = _LIBRARIES / "pkcs11" / "p11-kit-client.so"

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.fakes.world import PROFILE_ARN, REGION, ROLE_ARN, TRUST_ANCHOR_ARN, s
 from tests.hardware.tokens import Token
 from tests.hardware.workbench import Algorithm
 from tests.support.commands import Outcome, finished
-from tests.support.sidecars import RunningSidecar, a_sidecar
+from tests.support.sidecars import RunningSidecar, a_sidecar, eventually
 
 # Of CreateSession calls, a second: what is measured here is the token.
 UNLIMITED: Final = 1e6
@@ -61,6 +61,7 @@ class Scene:
             "private_key": uri,
             "pkcs11_module": str(self.token.module),
             "pin_file": str(self.pin_file),
+            "pin_latch_file": str(self.folder / "pin-latch"),
             "token_file": str(self.token_file),
             "log_level": "debug",
             **more,
@@ -78,8 +79,14 @@ class Scene:
 
     async def run(self, command: str, *flags: str, **env: str) -> Outcome:
         """One run of a command of the sidecar with nothing but ``env`` and ``flags``."""
+        return await self.run_by((), command, *flags, **env)
+
+    async def run_by(
+        self, by: Sequence[str | Path], command: str, *flags: str, **env: str
+    ) -> Outcome:
+        """The same, ``by`` a command that becomes it."""
         return await finished(
-            sys.executable, "-m", "rolesanywhere_sidecar", command, *flags,
+            *by, sys.executable, "-m", "rolesanywhere_sidecar", command, *flags,
             env={"PATH": os.environ.get("PATH", ""), **env},
         )  # fmt: skip
 
@@ -120,3 +127,22 @@ async def serving(
         await sidecar.until_ready()
         yield sidecar
     assert scene.token.pin not in sidecar.log
+
+
+async def until(holds: Callable[[], bool], *, what: str) -> None:
+    """Wait until ``holds`` does."""
+
+    async def look() -> bool:
+        return holds()
+
+    await eventually(look, what=lambda: what)
+
+
+def below(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        found = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except FileNotFoundError:
+        return []
+    return [*found, *(each for child in found for each in below(child))]

@@ -11,7 +11,7 @@ from typing import Final
 from tests.fakes.aws import utc_now
 from tests.fakes.pki import Authority
 from tests.hardware import workbench
-from tests.hardware.tokens import ALGORITHMS, Token, TokenKey, certified
+from tests.hardware.tokens import ALGORITHMS, DOCUMENT, Token, TokenKey, certified, read_back
 from tests.hardware.workbench import Algorithm, Job
 
 MODULE: Final = Path("/usr/lib/softhsm/libsofthsm2.so")
@@ -36,15 +36,22 @@ class SoftHsm:
         token = self.token
         return list(workbench.work(MODULE, token.label, token.pin, *jobs, env=token.env))
 
-    def copied(self, to: Path) -> "SoftHsm":
-        """Another store with the same content in the folder ``to``."""
-        to.mkdir()
-        shutil.copytree(self.store, to / "tokens")
-        return SoftHsm(to, replace(self.token, env=_configured(to)))
+    def with_key(self, algorithm: Algorithm, key: TokenKey) -> Token:
+        """The token, where ``algorithm`` is that of another key in it."""
+        return replace(self.token, keys={**self.token.keys, algorithm: key})
 
 
-def make(folder: Path) -> SoftHsm:
-    """A token with a key of every algorithm and their certificates, by a new authority."""
+def copied(folder: Path, to: Path) -> SoftHsm:
+    """Another HSM like the one in ``folder``."""
+    to.mkdir()
+    for part in ("tokens", DOCUMENT):
+        copy = shutil.copytree if (folder / part).is_dir() else shutil.copy
+        copy(folder / part, to / part)
+    return SoftHsm(to, read_back((to / DOCUMENT).read_text(), _configured(to)))
+
+
+def make(folder: Path) -> Token:
+    """Leave in ``folder`` a token that has a key of every algorithm, and its certificate."""
     (folder / "tokens").mkdir(parents=True)
     env = _configured(folder)
     initialize(env, LABEL, PIN)
@@ -62,9 +69,7 @@ def make(folder: Path) -> SoftHsm:
         MODULE, LABEL, PIN,
         *(workbench.certify(key.der, key.label, key.id) for key in keys.values()), env=env,
     )  # fmt: skip
-    return SoftHsm(
-        folder, Token(label=LABEL, pin=PIN, module=MODULE, env=env, root=root, keys=keys)
-    )
+    return Token(label=LABEL, pin=PIN, module=MODULE, env=env, root=root, keys=keys)
 
 
 def initialize(env: Mapping[str, str], label: str, pin: str) -> None:

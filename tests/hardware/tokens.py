@@ -3,6 +3,7 @@
 Knows no maker of tokens: `softhsm`, `tpm` and `p11kit` each give one of these.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +14,19 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    load_der_public_key,
+    load_pem_private_key,
+)
 
 from tests.fakes.aws import utc_now
 from tests.fakes.pki import LEAF, Authority, Template, issue, named
 from tests.hardware.workbench import Algorithm
+
+# Where a token that is switched off is written down, beside what it keeps.
+DOCUMENT: Final = "token.json"
 
 ALGORITHMS: Final[tuple[Algorithm, ...]] = ("rsa-2048", "rsa-3072", "p256", "p384")
 
@@ -53,6 +62,35 @@ class Token:
     def uri(self, algorithm: Algorithm) -> str:
         """The certificate of that key, and by its id the key."""
         return f"pkcs11:token={quote(self.label)};id={encoded(self.keys[algorithm].id)}"
+
+
+def written_down(token: Token) -> str:
+    """``token`` as a document, so that others find what one has made."""
+    return json.dumps({
+        "label": token.label, "pin": token.pin, "module": str(token.module),
+        "root": [token.root.certificate_pem.decode(), token.root.key_pem().decode()],
+        "keys": {
+            name: [key.label, key.id.hex(), key.pem.decode()] for name, key in token.keys.items()
+        },
+    })  # fmt: skip
+
+
+def read_back(document: str, env: Mapping[str, str]) -> Token:
+    """The token of a document, where ``env`` is what finds it now."""
+    told = json.loads(document)
+    certificate, key = (pem.encode() for pem in told["root"])
+    signer = load_pem_private_key(key, None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    return Token(
+        label=told["label"], pin=told["pin"], module=Path(told["module"]), env=env,
+        root=Authority(signer, x509.load_pem_x509_certificate(certificate)),
+        keys={
+            name: TokenKey(
+                label, bytes.fromhex(identifier), x509.load_pem_x509_certificate(pem.encode())
+            )
+            for name, (label, identifier, pem) in told["keys"].items()
+        },
+    )  # fmt: skip
 
 
 def encoded(identifier: bytes) -> str:

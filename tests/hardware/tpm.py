@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from tests.cluster.processes import Process, running
 from tests.fakes.aws import utc_now
 from tests.fakes.pki import Authority
 from tests.hardware import workbench
-from tests.hardware.tokens import ALGORITHMS, Token, TokenKey, certified
+from tests.hardware.tokens import ALGORITHMS, DOCUMENT, Token, TokenKey, certified, read_back
 from tests.hardware.workbench import Algorithm
 from tests.support.waiting import eventually
 
@@ -94,10 +94,9 @@ class Tpm:
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """A TPM that is switched off, and what its token holds: every start of it is a copy."""
+    """A TPM that is switched off, and its store: every start of it is a copy."""
 
     folder: Path
-    token: Token
 
     @contextmanager
     def started(self, folder: Path) -> Iterator[Tpm]:
@@ -105,12 +104,12 @@ class Blueprint:
         for part in ("state", "store"):
             shutil.copytree(self.folder / part, folder / part)
         with powered(folder) as tpm:
-            tpm.token = replace(self.token, env=tpm.env)
+            tpm.token = read_back((self.folder / DOCUMENT).read_text(), tpm.env)
             yield tpm
 
 
-def make(folder: Path) -> Blueprint:
-    """A TPM with a token that has a key of every algorithm, and their certificates."""
+def make(folder: Path) -> Token:
+    """Leave in ``folder`` a TPM whose token has a key of every algorithm, and its certificate."""
     for part in ("state", "store"):
         (folder / part).mkdir(parents=True)
     with powered(folder) as tpm:
@@ -121,8 +120,7 @@ def make(folder: Path) -> Blueprint:
         keys = {name: _key(tpm, name, root) for name in ALGORITHMS}
         # One that just loses power counts it as a wrong PIN (TPM 2.0 library, part 1, 19.8.6).
         tpm.tool("tpm2_shutdown")
-        token = Token(label=LABEL, pin=PIN, module=MODULE, env=tpm.env, root=root, keys=keys)
-    return Blueprint(folder, token)
+        return Token(label=LABEL, pin=PIN, module=MODULE, env=tpm.env, root=root, keys=keys)
 
 
 def add_token(tpm: Tpm, label: str, pin: str) -> None:

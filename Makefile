@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 
 .PHONY: help
 help: ## list the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | column -t -s '|'
 
 .PHONY: demo
 demo: .venv/ready .venv-aws-clients/ready ## walk the whole path once, on embedded defaults
@@ -17,6 +17,22 @@ demo: .venv/ready .venv-aws-clients/ready ## walk the whole path once, on embedd
 .PHONY: test
 test: .venv/ready .venv-aws-clients/ready ## lint, types, import contracts and all tests
 	@tests/tools/with-toolchain $(PYTHON) -m tests.run
+
+.PHONY: e2e
+e2e: .venv/ready .venv-aws-clients/ready ## everything on a real cluster of one node, made here (Linux, root)
+	@tests/tools/with-toolchain $(PYTHON) -m tests.run e2e
+
+.PHONY: cluster-up
+cluster-up: .venv/ready ## start such a cluster and leave it running (ROLESANYWHERE_CLUSTER=name for several)
+	@tests/tools/with-toolchain $(PYTHON) -m tests.e2e up
+
+.PHONY: cluster-down
+cluster-down: .venv/ready ## end it, and all that a killed run left of it
+	@$(PYTHON) -m tests.e2e down
+
+.PHONY: kubectl
+kubectl: .venv/ready ## talk to it (ARGS="get pods --all-namespaces")
+	@$(PYTHON) -m tests.e2e kubectl $(ARGS)
 
 .PHONY: bench-sidecar
 bench-sidecar: .venv/ready ## measure the sidecar beside AWS's own helper (ARGS="--write docs/performance.md")

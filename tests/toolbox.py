@@ -1,15 +1,17 @@
-"""Everything that tests build or install, before they run: ``python -m tests.toolbox``.
+"""Everything that tests build or install, before they run: ``python -m tests.toolbox [TIER ...]``.
 
 So a first run shows what it waits for. What cannot be had is said and left to the tests that
 need it: they skip with the reason, or fail under ``CI=true``.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from tests.bench import measures
 from tests.cluster import binaries
+from tests.e2e.harness import images
+from tests.e2e.harness.cluster import Programs
 from tests.fakes import aws_helper
 from tests.hardware import packages
 from tests.support import clients, node
@@ -24,11 +26,16 @@ BUILDS: Final[tuple[Callable[[], object], ...]] = (
     binaries.find_or_build_helm,
     binaries.find_or_build,
 )
+# What only the tier of this name takes.
+BUILDS_OF: Final[Mapping[str, Sequence[Callable[[], object]]]] = {
+    "e2e": (Programs.find_or_build, images.build_all),
+}
 
 
-def main() -> None:
-    """Build what is not there yet."""
-    for build in BUILDS:
+def main(tiers: Sequence[str]) -> None:
+    """Build what is not there yet for ``tiers``."""
+    more = [build for tier in tiers for build in BUILDS_OF.get(tier, ())]
+    for build in (*BUILDS, *more):
         try:
             build()
         except ToolMissing as missing:
@@ -36,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

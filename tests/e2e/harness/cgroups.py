@@ -21,8 +21,7 @@ def trees(mount: Path = MOUNT) -> list[Path]:
     if (mount / "cgroup.controllers").exists():
         return [mount]
     # A controller may have several names, as links to one mount.
-    found = {path.resolve() for path in mount.iterdir() if (path / "cgroup.procs").exists()}
-    return sorted(path for path in found if path.name != "unified")
+    return sorted({path.resolve() for path in mount.iterdir() if (path / "cgroup.procs").exists()})
 
 
 def make(name: str, mount: Path = MOUNT) -> None:

@@ -23,6 +23,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.readiness import wait_until
 from tests.e2e.harness import configuration, images, machine
 from tests.e2e.harness.configuration import NETWORK, Files
+from tests.e2e.harness.images import Image
 from tests.e2e.harness.sandbox import Sandbox, Service
 
 READY_SECONDS: Final = 90.0
@@ -40,7 +41,7 @@ class Programs:
 
     control_plane: Binaries
     node: NodeBinaries
-    pause: Path
+    pause: Image
 
     @classmethod
     def find_or_build(cls) -> Self:
@@ -131,9 +132,10 @@ class Cluster:
         chosen = [f"--container={container}"] if container else []
         return self.kubectl("exec", f"--namespace={namespace}", pod, *chosen, "--", *command)
 
-    def load(self, archive: Path) -> None:
-        """Bring an image to the node."""
-        images.load(self.sandbox, archive)
+    def load(self, image: Image) -> str:
+        """Bring an image to the node; the name by which pods have it."""
+        images.load(self.sandbox, image)
+        return image.name
 
     def wait_until_ready(self) -> None:
         """Return once the node takes pods. Raises `ClusterFailed`."""
@@ -170,7 +172,7 @@ class Cluster:
         for name in ("kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"):
             self.start(name)
 
-    def _start_node(self, pause: Path) -> None:
+    def _start_node(self, pause: Image) -> None:
         _until("containerd answers", self._runtime_answers, self, within=CONTAINERD_STARTS_SECONDS)
         self.load(pause)
         self.start("kubelet")

@@ -55,6 +55,8 @@ API_SERVER: Final = (
     # The beta API of 1.36; its feature gate is set for every test control plane.
     "--runtime-config=certificates.k8s.io/v1beta1/podcertificaterequests=true",
     "--allow-privileged",
+    # The node's name is in no DNS that the API server asks.
+    "--kubelet-preferred-address-types=InternalIP",
 )
 
 # Who may answer questions for names: the rules that CoreDNS documents.

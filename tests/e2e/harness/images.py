@@ -1,48 +1,129 @@
-"""Container images without a registry: made here, kept in the cache, brought to a cluster's node.
+"""Container images without a registry: built here, kept in the cache, brought to a node.
 
-Never pushes or pulls one.
+The project's images come from its own Dockerfile, over a base that debootstrap makes. Never pushes
+an image anywhere, and pulls none.
 """
 
+import fcntl
 import hashlib
-import io
-import json
-import shutil
-import subprocess
-import tarfile
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.e2e.harness import archives, building, machine
 from tests.e2e.harness.configuration import CONTAINERD_SOCKET, PAUSE_IMAGE
 from tests.e2e.harness.sandbox import Sandbox
 from tests.support.cache import cache_dir
-from tests.support.tools import ToolMissing
 
-PAUSE_SOURCE: Final = Path(__file__).parent / "pause.c"
+ROOT: Final = Path(__file__).parents[3]
+TARGETS: Final = ("operator", "sidecar", "sidecar-pkcs11")
+# What decides an image's content besides its base; files that Python makes do not.
+SOURCES: Final = ("Dockerfile", "requirements", "sidecar", "operator")
 
+BASE_SUITE: Final = "bookworm"
+BASE_PACKAGES: Final = ("ca-certificates", "python3", "python3-venv")
 
-def pause() -> Path:
-    """The image that holds a pod's namespaces open: one static program. Raises `ToolMissing`."""
-    recipe = hashlib.sha256(PAUSE_SOURCE.read_bytes() + PAUSE_IMAGE.encode()).hexdigest()[:12]
-    archive = _folder() / f"pause-{recipe}.tar"
-    if not archive.exists():
-        with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
-            program = Path(scratch) / "pause"
-            _run("gcc", "-static", "-Os", "-o", program, PAUSE_SOURCE)
-            fresh = Path(scratch) / "image.tar"
-            fresh.write_bytes(_archive(PAUSE_IMAGE, {"pause": program.read_bytes()}, ["/pause"]))
-            fresh.replace(archive)
-    return archive
+# Of an image whose source has changed, so many older builds stay in the cache.
+KEPT: Final = 3
 
 
-def load(sandbox: Sandbox, archive: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as pods name it, and the archive that it is brought in."""
+
+    name: str
+    archive: Path
+
+    @property
+    def size(self) -> int:
+        """The bytes of its layers, uncompressed, base included."""
+        return self.archive.stat().st_size
+
+
+def pause() -> Image:
+    """What holds a pod's namespaces open: one static program. Raises `ToolMissing`."""
+    source = Path(__file__).with_name("pause.c")
+    archive = _shelf(
+        "pause", _digest({"source": source.read_bytes(), "recipe": building.RECIPE.encode()})
+    )
+    with _made_once(archive) as fresh:
+        if fresh:
+            program = building.compile_static(source)
+            archives.write(fresh, PAUSE_IMAGE, {"pause": program}, entrypoint=["/pause"])
+    return Image(PAUSE_IMAGE, archive)
+
+
+def base() -> Image:
+    """Debian with Python, as small as debootstrap makes it. Raises `ToolMissing`."""
+    key = _digest({"": " ".join([BASE_SUITE, *BASE_PACKAGES, building.RECIPE]).encode()})
+    name = f"localhost/rolesanywhere-base:{key}"
+    archive = _shelf("base", key)
+    with _made_once(archive) as fresh:
+        if fresh:
+            building.bootstrap(fresh, name, suite=BASE_SUITE, packages=BASE_PACKAGES)
+    return Image(name, archive)
+
+
+def project(target: str) -> Image:
+    """The Dockerfile's ``target`` over `base`. Raises `ToolMissing`."""
+    return build(ROOT, name=f"rolesanywhere-{target}", sources=SOURCES, target=target)
+
+
+def build_all() -> None:
+    """Every image that the tier needs. Raises `ToolMissing`."""
+    machine.prepare()
+    for target in TARGETS:
+        project(target)
+
+
+def build(context: Path, *, name: str, sources: Sequence[str] = (".",), target: str = "") -> Image:
+    """What the Dockerfile in ``context`` makes over `base`, given as its ``BASE_IMAGE``.
+
+    Built anew when a file of ``sources`` below ``context`` changes. Raises `ToolMissing`.
+    """
+    below = base()
+    content = _content(context, sources)
+    key = _digest({**content, "/target": target.encode(), "/base": below.name.encode()})
+    reference = f"localhost/{name}:{key}"
+    archive = _shelf(name, key)
+    with _made_once(archive) as fresh:
+        if fresh:
+            building.build(
+                fresh, reference, context=context, target=target,
+                base=below.name, base_archive=below.archive, storage=_folder() / "storage",
+            )  # fmt: skip
+            _forget_older(name)
+    return Image(reference, archive)
+
+
+def load(sandbox: Sandbox, image: Image) -> None:
     """Bring an image to the node, whose pods then name it with a pull policy other than Always."""
-    _run(
+    building.run(
         *sandbox.inside(
             ["ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io",
-             "images", "import", archive]
+             "images", "import", image.archive]
         )
     )  # fmt: skip
+
+
+def _content(context: Path, sources: Sequence[str]) -> Mapping[str, bytes]:
+    files: dict[str, bytes] = {}
+    for source in sources:
+        place = context / source
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                files[str(path.relative_to(context))] = path.read_bytes()
+    return files
+
+
+def _digest(content: Mapping[str, bytes]) -> str:
+    recipe = hashlib.sha256()
+    for name in sorted(content):
+        recipe.update(f"{name}\0{len(content[name])}\0".encode() + content[name])
+    return recipe.hexdigest()[:12]
 
 
 def _folder() -> Path:
@@ -51,41 +132,28 @@ def _folder() -> Path:
     return folder
 
 
-def _archive(name: str, files: dict[str, bytes], entrypoint: list[str]) -> bytes:
-    """An image of one layer, as ``docker save`` writes it."""
-    layer = _tar(files, mode=0o755)
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Entrypoint": entrypoint, "User": "65535:65535"},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-    }
-    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
-    return _tar(
-        {
-            "config.json": json.dumps(config).encode(),
-            "layer.tar": layer,
-            "manifest.json": json.dumps(manifest).encode(),
-        }
-    )
+def _shelf(name: str, key: str) -> Path:
+    return _folder() / f"{name}-{key}.tar"
 
 
-def _tar(files: dict[str, bytes], *, mode: int = 0o644) -> bytes:
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), mode
-            tar.addfile(entry, io.BytesIO(content))
-    return written.getvalue()
+@contextmanager
+def _made_once(archive: Path) -> Iterator[Path | None]:
+    """Where to write ``archive`` if it is still to be made; two runs at once make it once."""
+    with (archive.parent / "making.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if archive.exists():
+            yield None
+            return
+        with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+            fresh = Path(scratch) / archive.name
+            yield fresh
+            fresh.replace(archive)
 
 
-def _run(*command: str | Path) -> str:
-    """What it says. Raises `ToolMissing` where it cannot be run, or fails."""
-    if shutil.which(command[0]) is None:
-        raise ToolMissing(f"{command[0]} is not installed, and images are made with it")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = " / ".join(done.stderr.strip().splitlines()[-4:])
-        raise ToolMissing(f"{' '.join(map(str, command[:4]))} … failed: {last}")
-    return done.stdout
+def _forget_older(name: str) -> None:
+    """Delete all but the newest builds of an image."""
+    key = "[0-9a-f]" * 12
+    made = sorted(_folder().glob(f"{name}-{key}.tar"), key=lambda path: path.stat().st_mtime)
+    for archive in made[: -KEPT + 1]:
+        with suppress(FileNotFoundError):
+            archive.unlink()

@@ -28,6 +28,7 @@ from rolesanywhere_operator.webhook import metrics as webhook_metrics
 from rolesanywhere_operator.webhook.tally import Tally
 from rolesanywhere_sidecar.commands.table import COMMANDS, flag, flags_of
 from rolesanywhere_sidecar.doctor.findings import Check
+from rolesanywhere_sidecar.identities.pkcs11 import tally as pkcs11_tally
 from rolesanywhere_sidecar.metrics import Metrics
 
 REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
@@ -104,8 +105,9 @@ def test_the_reasons_of_conditions_are_these() -> None:
 
 def test_the_sidecars_metrics_are_these() -> None:
     metrics = Metrics(
-        expires=lambda: None, identity=lambda: None, skew=float, now=lambda: datetime.now(UTC)
-    )
+        expires=lambda: None, identity=lambda: None, skew=float, now=lambda: datetime.now(UTC),
+        token=pkcs11_tally.Tally(),
+    )  # fmt: skip
     metrics.requested("imds", 200)
     expected = []
     for family in metrics.families():

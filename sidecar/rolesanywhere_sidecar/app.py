@@ -14,7 +14,6 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -25,7 +24,8 @@ from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.clock import Clock, CorrectedClock, Skew, SystemClock
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
-from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.identities import sources
+from rolesanywhere_sidecar.identities.pkcs11.tally import Tally
 from rolesanywhere_sidecar.metrics import Metrics
 from rolesanywhere_sidecar.redaction import Redaction
 from rolesanywhere_sidecar.renewal import keeping
@@ -80,13 +80,15 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
     running.complain_briefly(asyncio.get_running_loop())
     skew, machine = Skew(), SystemClock()
     clock = CorrectedClock(machine, skew)
-    files = replace(IdentityFiles.of(settings), now=clock.now)
+    tally = Tally() if sources.in_a_token(settings) else None
+    files = sources.source(settings, env=env, now=clock.now, tally=tally)
     session_file = SessionFile.of(settings)
     metrics = Metrics(
         expires=lambda: broker.expires,
         identity=lambda: service.identity,
         skew=lambda: skew.seconds,
         now=clock.now,
+        token=tally,
     )
     service = RolesAnywhere(
         settings, files, now=machine.now, env=env, skew=skew, measure=metrics.asked
@@ -116,6 +118,7 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
         redact=redaction,
     )
     async with AsyncExitStack() as opened:
+        opened.callback(files.close)
         opened.push_async_callback(service.close)
         opened.push_async_callback(keeper.close)
         front_bounds, probe_bounds = listeners.bounds_within(descriptors.connections(CONNECTIONS))

@@ -7,8 +7,9 @@ longer than the caller says. Never removes a lock file: another process may be w
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,21 @@ async def held(path: Path, *, within: float) -> AsyncIterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def waited_for(path: Path, *, within: float) -> Iterator[None]:
+    """As `held`, where a thread may block."""
+    descriptor = _open(path)
+    try:
+        end = time.monotonic() + within
+        while not _taken_now(descriptor, path):
+            if time.monotonic() >= end:
+                raise _busy(path, within)
+            time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -66,23 +82,27 @@ def _open(path: Path) -> int:
 async def _taken(descriptor: int, path: Path, *, within: float) -> None:
     try:
         async with asyncio.timeout(within):
-            while not _try(descriptor):  # noqa: ASYNC110 - another process sets no event of ours
+            while not _taken_now(descriptor, path):  # noqa: ASYNC110 - another process sets no event of ours
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
-        raise LockBusy(
-            f"another process has held the lock file {path} for {within:g} seconds",
-            hint="look for one that hangs",
-        ) from None
-    except OSError as wrong:  # a file system without locks
-        raise _unusable(path, wrong) from None
+        raise _busy(path, within) from None
 
 
-def _try(descriptor: int) -> bool:
+def _taken_now(descriptor: int, path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as wrong:  # a file system without locks
+        raise _unusable(path, wrong) from None
     return True
+
+
+def _busy(path: Path, within: float) -> LockBusy:
+    return LockBusy(
+        f"another process has held the lock file {path} for {within:g} seconds",
+        hint="look for one that hangs",
+    )
 
 
 def _unusable(path: Path, wrong: Exception) -> LockUnavailable:

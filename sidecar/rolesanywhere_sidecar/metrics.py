@@ -19,6 +19,7 @@ from rolesanywhere_contract.exposition import (
     gauge,
 )
 from rolesanywhere_sidecar.identities.identity import Identity, expires_soon
+from rolesanywhere_sidecar.identities.pkcs11.tally import Tally
 from rolesanywhere_sidecar.serving.exchange import Reply
 from rolesanywhere_sidecar.version import VERSION
 
@@ -31,7 +32,8 @@ _PYTHON: Final = ".".join(map(str, sys.version_info[:3]))
 class Metrics:
     """Counts what it is told, and asks the rest when it is read.
 
-    ``expires`` is when the session held ends, or has ended; ``skew`` is in seconds.
+    ``expires`` is when the session held ends, or has ended; ``skew`` is in seconds. ``token`` is
+    for a key that is in one.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Metrics:
         identity: Callable[[], Identity | None],
         skew: Callable[[], float],
         now: Callable[[], datetime],
+        token: Tally | None = None,
     ) -> None:
         self._expires = expires
         self._identity = identity
         self._skew = skew
         self._now = now
+        self._token = token
         self._renewals: Counter[str] = Counter({"": 0})
         self._requests: Counter[tuple[str, int]] = Counter()
         self._durations = Histogram(BUCKETS)
@@ -108,6 +112,7 @@ class Metrics:
             "By how much this machine's clock is ahead of the service's; negative when behind.",
             self._skew(),
         )
+        yield from self._token.families() if self._token else ()
         yield Family(
             "rolesanywhere_build_info",
             "gauge",

@@ -26,6 +26,8 @@ _SHAPES: Final = (
         r"((?:secret_?access_?key|session_?token|authorization)\W{1,8})[A-Za-z0-9+/=_-]{16,}",
         re.IGNORECASE,
     ),
+    # A PIN in a URI (RFC 7512, section 2.4): all up to what cannot be in one.
+    re.compile(r"(pin[-_]value=)[^\s\"'<>]+", re.IGNORECASE),
     # A session token, or a key's base64, by its length alone.
     re.compile(r"()[A-Za-z0-9+/=_-]{100,}"),
 )

@@ -15,7 +15,7 @@ from rolesanywhere_sidecar.identities import identity_files
 from rolesanywhere_sidecar.identities.certificates import InvalidIdentity
 from rolesanywhere_sidecar.identities.identity import KeyMismatch
 from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
-from rolesanywhere_sidecar.identities.keys import InvalidKey, UnsupportedKey
+from rolesanywhere_sidecar.identities.keys import InvalidKey
 from rolesanywhere_sidecar.identities.volumes import UnreadableFile
 from tests.fakes.pki import Authority, Identity
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
@@ -286,18 +286,6 @@ async def test_intermediates_that_are_none_are_said_with_their_path(tmp_path: Pa
     (tmp_path / "ca.pem").write_bytes(b"")
     with pytest.raises(InvalidIdentity, match=r"ca\.pem holds no certificate"):
         await files(tmp_path, str(tmp_path / "ca.pem")).load()
-
-
-@pytest.mark.parametrize("place", ["certificate", "private_key", "intermediates"])
-async def test_a_pkcs11_uri_is_answered_at_once(tmp_path: Path, place: str) -> None:
-    write(tmp_path, OLD)
-    uri = "pkcs11:token=t;object=o?pin-value=1234"
-    paths = {name: str(tmp_path / f"tls.{name[:3]}") for name in ("certificate", "private_key")}
-    paths |= {"intermediates": str(tmp_path / "ca.pem"), place: uri}
-    certificate, private_key, intermediates = paths.values()
-    with pytest.raises(UnsupportedKey, match="not in this version yet; give a PEM file") as caught:
-        await IdentityFiles(certificate, private_key, intermediates, pause=60).load()
-    assert "1234" not in str(caught.value)
 
 
 def test_the_fingerprint_is_of_content_not_of_time(tmp_path: Path) -> None:

@@ -125,13 +125,6 @@ def test_a_damaged_key_is_said_to_be(content: bytes, says: str) -> None:
     assert says in str(caught.value)
 
 
-def test_a_pkcs11_uri_is_told_that_its_time_will_come_without_its_pin() -> None:
-    with pytest.raises(UnsupportedKey) as caught:
-        open_key("pkcs11:token=t?pin-value=1234", b"")
-    assert "keys in an HSM or TPM are not in this version yet" in str(caught.value)
-    assert "1234" not in str(caught.value)
-
-
 @given(st.data())
 def test_no_error_about_a_key_shows_any_of_it(data: st.DataObject) -> None:
     """Neither the sentence nor the traceback with all that led to it."""

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
+from rolesanywhere_contract import pkcs11uri
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.names import ENVIRONMENT_PREFIX
-from rolesanywhere_contract.settings import PKCS11_SCHEME, IdentitySettings, Settings, variable
+from rolesanywhere_contract.settings import IdentitySettings, Settings, variable
 from rolesanywhere_sidecar.commands import configuration, flags
 from rolesanywhere_sidecar.commands.configuration import Configuration
 from rolesanywhere_sidecar.commands.flags import Given
@@ -38,7 +39,7 @@ _SAFER: Final = (
     "name a file with --private-key-password-file, or set ROLESANYWHERE_PRIVATE_KEY_PASSWORD"
 )
 
-_FOR_TOKENS: Final = ("pkcs11_module", "pin_file", *IDLE_VALUES)
+_FOR_TOKENS: Final = ("pkcs11_module", "pin_file", "pin_latch_file", *IDLE_VALUES)
 _TPM_HANDLE: Final = "handle:"
 
 # The bytes of the file at a path, and whether its owner alone may read it. Raises OSError.
@@ -233,7 +234,7 @@ def _without_token_flags(told: _Told) -> tuple[_Told, tuple[str, ...]]:
 
     Command lines of AWS's helper have them; in environment and config file they are a mistake.
     """
-    if any(told.text(name).startswith(PKCS11_SCHEME) for name in ("certificate", "private_key")):
+    if any(pkcs11uri.is_one(told.text(name)) for name in ("certificate", "private_key")):
         return told, ()
     found = {name: told.given.texts[name][0] for name in _FOR_TOKENS if name in told.given.texts}
     kept = {name: text for name, text in told.given.texts.items() if name not in found}

@@ -9,8 +9,9 @@ import json
 import os
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
@@ -18,8 +19,11 @@ from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.commands import terminal
 from rolesanywhere_sidecar.commands.reuse import session_for_all
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
-from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.identities import sources
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile, leaf_digest
+
+if TYPE_CHECKING:
+    from rolesanywhere_sidecar.service.rolesanywhere import IdentitySource
 
 # Before the second and the third attempt, in seconds, before jitter: an SDK waits for us.
 PAUSES: Final = (1.0, 3.0)
@@ -68,22 +72,23 @@ async def session_from(
 
 
 async def _fetch(settings: Settings) -> Credentials:
-    file = SessionFile.of(settings)
-    if file is None:
-        return (await _make(settings))[0]
-    # Not checked: a session that is kept outlives its certificate.
-    identity, _ = await IdentityFiles.of(settings).load()
-    return await session_for_all(
-        file, leaf_digest(identity), make=lambda: _make(settings), now=_now
-    )
+    with closing(sources.source(settings, env=os.environ)) as identities:
+        file = SessionFile.of(settings)
+        if file is None:
+            return (await _make(settings, identities))[0]
+        # Not checked: a session that is kept outlives its certificate.
+        identity, _ = await identities.load()
+        return await session_for_all(
+            file, leaf_digest(identity), make=lambda: _make(settings, identities), now=_now
+        )
 
 
-async def _make(settings: Settings) -> tuple[Credentials, bytes]:
+async def _make(settings: Settings, identities: "IdentitySource") -> tuple[Credentials, bytes]:
     """A new session, and the digest of the certificate that made it."""
     # Who takes a session that is kept does not wait for what speaks HTTP.
     from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 
-    source = RolesAnywhere(settings, IdentityFiles.of(settings), now=_now, env=os.environ)
+    source = RolesAnywhere(settings, identities, now=_now, env=os.environ)
     try:
         made = await session_from(source, draw=random.random, pause=asyncio.sleep)
         return made, leaf_digest(source.accepted) if source.accepted else b""

@@ -7,9 +7,11 @@ a list for people and for jq. Neither asks AWS, nor needs to know what is to be 
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,11 +21,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rolesanywhere_contract.settings import IdentitySettings
 from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.commands import terminal
+from rolesanywhere_sidecar.identities import sources
 from rolesanywhere_sidecar.identities.certificates import InvalidIdentity, PublicKey
 from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
 from rolesanywhere_sidecar.identities.keys import Digest, FileKey
 from rolesanywhere_sidecar.identities.keys.mldsa import MldsaKey
 from rolesanywhere_sidecar.identities.names import fits, go_string
+
+if TYPE_CHECKING:
+    from rolesanywhere_sidecar.identities.pkcs11.hardwarekey import HardwareKey
 
 _HASHES: Final = ("SHA256", "SHA384", "SHA512")
 
@@ -59,8 +65,8 @@ def sign_string(settings: IdentitySettings, options: Mapping[str, str]) -> int:
     """Print the signature of the fixed text; the exit code."""
 
     def work() -> bytes:
-        key = IdentityFiles.of(settings).open_key()
-        signature = running.run(_signature(key, Digest(options["digest"])))
+        with closing(sources.source(settings, env=os.environ)) as source:
+            signature = running.run(_signature(source.open_key(), Digest(options["digest"])))
         return shown(signature, options["format"])
 
     return terminal.run(work, what="signature")
@@ -100,7 +106,7 @@ def shown(signature: bytes, form: str) -> bytes:
             return _compact(signature.hex())
 
 
-async def _signature(key: FileKey, digest: Digest) -> bytes:
+async def _signature(key: "FileKey | HardwareKey", digest: Digest) -> bytes:
     text = fixed_text(key.public_key)
     # ML-DSA has no digest to choose: it hashes as its standard says (FIPS 204).
     return await (key.sign(text) if isinstance(key, MldsaKey) else key.sign(text, digest))

@@ -18,7 +18,7 @@ from rolesanywhere_sidecar.commands.credentialsfile import CredentialsFile
 from rolesanywhere_sidecar.commands.reuse import is_enough
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
 from rolesanywhere_sidecar.documents import timestamp
-from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.identities import sources
 from rolesanywhere_sidecar.renewal.broker import Broker
 from rolesanywhere_sidecar.renewal.rotation import RotationWatcher
 from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
@@ -71,28 +71,31 @@ class Written:
 
 async def _once(settings: Settings, file: CredentialsFile, *, env: Mapping[str, str]) -> None:
     clock = SystemClock()
-    service = RolesAnywhere(settings, IdentityFiles.of(settings), now=clock.now, env=env)
+    identity = sources.source(settings, env=env)
+    service = RolesAnywhere(settings, identity, now=clock.now, env=env)
     try:
         source = Written(service, file, now=clock.now)
         await credential_process.session_from(source, draw=random.random, pause=asyncio.sleep)
     finally:
         await service.close()
+        identity.close()
 
 
 async def _keep(settings: Settings, file: CredentialsFile, *, env: Mapping[str, str]) -> None:
     stop = running.stop_on_signals()
     skew, machine = Skew(), SystemClock()
     clock = CorrectedClock(machine, skew)
-    identity_files = IdentityFiles.of(settings)
-    service = RolesAnywhere(settings, identity_files, now=machine.now, env=env, skew=skew)
+    identity = sources.source(settings, env=env, now=clock.now)
+    service = RolesAnywhere(settings, identity, now=machine.now, env=env, skew=skew)
     broker = Broker(
         Written(service, file, now=clock.now),
         clock=clock,
         draw=random.random,
         unsettled=lambda: service.unsettled,
     )
-    watcher = RotationWatcher(identity_files, changed=broker.renew_soon, clock=clock)
+    watcher = RotationWatcher(identity, changed=broker.renew_soon, clock=clock)
     try:
         await running.together((broker, watcher), until=stop)
     finally:
         await service.close()
+        identity.close()

@@ -33,7 +33,6 @@ from rolesanywhere_sidecar.identities.keys import (
     PasswordMissing,
     SigningKey,
     UnsupportedKey,
-    in_a_file,
     pkcs12,
 )
 from rolesanywhere_sidecar.identities.keys.file import holds_key
@@ -135,7 +134,6 @@ class IdentityFiles:
         `identity.KeyMismatch`, `identity.NoSuchCertificate`, `identity.AmbiguousCertificate`,
         `InvalidCertSelector`, or what `keys.open_key` raises.
         """
-        self._check_locations()
         try:
             async with asyncio.timeout(self.patience):
                 return await self._load()
@@ -154,13 +152,11 @@ class IdentityFiles:
 
     def collect(self) -> Collection:
         """All certificates, whether or not there is a key. Blocks; raises as `load` does."""
-        self._check_locations()
-        return self._collection(volumes.read_together(tuple(self._places(key=False))))
+        return self._collection(volumes.read_together(tuple(self.places(key=False))))
 
     def open_key(self) -> FileKey:
         """The private key, whether or not there is a certificate. Blocks; raises as `load`."""
-        self._check_locations()
-        return self._key(volumes.read_together(tuple(self._places(certificates=False))))
+        return self._key(volumes.read_together(tuple(self.places(certificates=False))))
 
     def wanted(self) -> CertSelector | None:
         """The cert selector, if there is one. Blocks.
@@ -172,21 +168,19 @@ class IdentityFiles:
     def fingerprint(self) -> bytes:
         """A hash of all contents: changes when one of them does, whatever the files' times say.
 
-        Reads the files: blocking, so call it in a thread. Raises `UnreadableFile`, or
-        `keys.UnsupportedKey` for what is not in files.
+        Reads the files: blocking, so call it in a thread. Raises `UnreadableFile`.
         """
-        self._check_locations()
         digest = hashlib.sha256()
-        for held in volumes.read_together(tuple(self._places())).values():
+        for held in volumes.read_together(tuple(self.places())).values():
             for content in held.values():
                 digest.update(hashlib.sha256(content).digest())
         return digest.digest()
 
-    def _check_locations(self) -> None:
-        for place in self._places():
-            in_a_file(str(place.path))
+    def close(self) -> None:
+        """Nothing is held open; there is something to close where an identity is in a token."""
 
-    def _places(self, *, certificates: bool = True, key: bool = True) -> Iterator[Place]:
+    def places(self, *, certificates: bool = True, key: bool = True) -> Iterator[Place]:
+        """What is read, of what is asked for."""
         if certificates:
             yield Place("certificate", Path(self.certificate), may_be_folder=True)
         if key:
@@ -207,7 +201,7 @@ class IdentityFiles:
             yield Place("cert selector's file", Path(self.selector_file))
 
     def _load_once(self) -> tuple[Identity, SigningKey]:
-        places = tuple(self._places())
+        places = tuple(self.places())
         held = volumes.read_together(places)
         if held != volumes.read_together(places):
             raise IdentityChanging(

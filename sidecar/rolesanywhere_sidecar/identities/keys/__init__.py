@@ -1,12 +1,11 @@
 """Private keys that sign for us, wherever they live.
 
-Who signs knows `SigningKey` alone. Here it is decided which kind of key a location means; each kind
-has its own module. Never shows a key: not in an error, not in a log, not in a ``repr``.
+Who signs knows `SigningKey` alone; each kind of key has its own module, and those in a token a room
+of their own, `pkcs11`. Never shows a key: not in an error, not in a log, not in a ``repr``.
 """
 
 from typing import Protocol
 
-from rolesanywhere_contract.settings import PKCS11_SCHEME
 from rolesanywhere_sidecar.identities.certificates import PublicKey
 from rolesanywhere_sidecar.identities.keys import file
 from rolesanywhere_sidecar.identities.keys.errors import (
@@ -26,7 +25,6 @@ __all__ = [
     "PasswordWrong",
     "SigningKey",
     "UnsupportedKey",
-    "in_a_file",
     "open_key",
 ]
 
@@ -53,24 +51,9 @@ class SigningKey(Protocol):
         ...
 
 
-def in_a_file(location: str) -> bool:
-    """Whether ``location`` is a path, so that its bytes are to be read for `open_key`.
-
-    Raises `UnsupportedKey` for a place that keys are not opened from.
-    """
-    if location.startswith(PKCS11_SCHEME):
-        # Not the URI itself: it may carry the PIN (RFC 7512, section 2.4, pin-value).
-        raise UnsupportedKey(
-            "a pkcs11: URI is set, but keys in an HSM or TPM are not in this version yet",
-            hint="give a PEM file",
-        )
-    return True
-
-
 def open_key(location: str, content: bytes, *, password: bytes | None = None) -> FileKey:
     """The key at ``location``, whose file holds ``content``: PEM, DER or PKCS#12.
 
     Raises `InvalidKey`, `PasswordMissing`, `PasswordWrong` or `UnsupportedKey`.
     """
-    in_a_file(location)
     return file.read_key(content, where=location, password=password)

@@ -31,7 +31,7 @@ class Digest(StrEnum):
     SHA512 = "SHA512"
 
 
-_HASHES: Final[Mapping[Digest, hashes.HashAlgorithm]] = {
+HASHES: Final[Mapping[Digest, hashes.HashAlgorithm]] = {
     Digest.SHA256: hashes.SHA256(),
     Digest.SHA384: hashes.SHA384(),
     Digest.SHA512: hashes.SHA512(),
@@ -56,7 +56,7 @@ class RsaKey:
 
     async def sign(self, payload: bytes, digest: Digest = Digest.SHA256) -> bytes:
         """The signature over ``payload``, as long as the modulus."""
-        return self._key.sign(payload, padding.PKCS1v15(), _HASHES[digest])
+        return self._key.sign(payload, padding.PKCS1v15(), HASHES[digest])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class EcdsaKey:
 
     async def sign(self, payload: bytes, digest: Digest = Digest.SHA256) -> bytes:
         """The signature over ``payload``, in DER."""
-        return self._key.sign(payload, ec.ECDSA(_HASHES[digest]))
+        return self._key.sign(payload, ec.ECDSA(HASHES[digest]))
 
 
 # `sign` of all of them meets `SigningKey`; that of the first two also takes another `Digest`.

@@ -1,0 +1,104 @@
+"""Remembers, across restarts, which PIN a token has refused, so that none is tried twice.
+
+Three wrong PINs lock a whole TPM, and a container that fails is started again and again. So what
+is about to be tried is on disk before it is tried, with a salted hash of the PIN, and is taken away
+when the token accepts it: of a PIN that works, nothing stays there. Never logs in itself.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rolesanywhere_sidecar.identities.pkcs11 import verdicts
+from rolesanywhere_sidecar.identities.pkcs11.latchfile import LatchFile
+from rolesanywhere_sidecar.identities.pkcs11.pins import Pin
+from rolesanywhere_sidecar.identities.pkcs11.verdicts import Record
+
+# Another process logs in meanwhile, and takes as long as a call may.
+LOCK_SECONDS: Final = 5.0
+
+
+class Trial:
+    """One login; who makes it says here how it ended, or leaves it open if nobody knows."""
+
+    verdict: str | None = None
+
+    def accepted(self) -> None:
+        """The token took the PIN."""
+        self.verdict = verdicts.ACCEPTED
+
+    def refused(self, verdict: str) -> None:
+        """The token said one of `verdicts.PROBLEMS`."""
+        self.verdict = verdict
+
+    def unjudged(self) -> None:
+        """The token failed otherwise, and said nothing of the PIN."""
+        self.verdict = verdicts.UNJUDGED
+
+
+class PinLatch:
+    """The memory in ``file``, and of this process."""
+
+    def __init__(
+        self, file: LatchFile, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._file = file
+        self._now = now
+        self._accepted: set[tuple[str, str]] = set()
+
+    @classmethod
+    def at(cls, path: Path | None, *, required: bool) -> "PinLatch":
+        """That of the file at ``path``; see `LatchFile`."""
+        return cls(LatchFile(path, required=required))
+
+    def has_accepted(self, token: str, pin: Pin) -> bool:
+        """Whether ``token`` has taken this PIN since this process began."""
+        return (token, pin.text) in self._accepted
+
+    @contextmanager
+    def trying(self, token: str, pin: Pin) -> Iterator[Trial]:
+        """While the block logs in to ``token``.
+
+        Raises, before the block, `PinProblem` where this PIN must not be tried, and
+        `locks.LockBusy` while another process is at it.
+        """
+        trial = Trial()
+        if self.has_accepted(token, pin):
+            # Whatever comes of it, it is not a wrong PIN: nothing of it is to lie on a disk.
+            yield trial
+            if trial.verdict not in verdicts.PROBLEMS:
+                return
+            self._accepted.discard((token, pin.text))
+            with self._file.locked(within=LOCK_SECONDS):
+                self._note(token, pin, trial.verdict, before=None)
+            return
+        with self._file.locked(within=LOCK_SECONDS):
+            before = self._file.record(token, self._digest(pin))
+            if before is not None and before.holds(self._now()):
+                raise before.problem(pin.source, file=self._file.path)
+            begun = verdicts.begun(before, token, self._digest(pin), at=self._now())
+            self._file.put(begun)
+            try:
+                yield trial
+            finally:
+                if trial.verdict == verdicts.ACCEPTED:
+                    self._accepted.add((token, pin.text))
+                self._note(token, pin, trial.verdict, before=before)
+
+    def _note(self, token: str, pin: Pin, verdict: str | None, *, before: Record | None) -> None:
+        digest = self._digest(pin)
+        if verdict is not None and verdict in verdicts.PROBLEMS:
+            self._file.put(Record(token, digest, verdict, 0, self._now()))
+        elif verdict == verdicts.UNJUDGED and before is not None:
+            self._file.put(before)
+        elif verdict is not None:
+            self._file.remove(token, digest)
+
+    def _digest(self, pin: Pin) -> str:
+        """Slow on purpose, yet no slowness hides a PIN of four digits from who reads the file."""
+        return hashlib.scrypt(
+            pin.text.encode(), salt=self._file.salt, n=2**13, r=8, p=4, dklen=32
+        ).hex()

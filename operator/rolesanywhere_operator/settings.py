@@ -17,6 +17,7 @@ from rolesanywhere_contract.environment import (
     text,
     whole_number,
 )
+from rolesanywhere_operator.domain import nodepaths
 from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN, trust_domain
 
 PREFIX: Final = "ROLESANYWHERE_OPERATOR_"
@@ -37,6 +38,11 @@ def _hosts(given: str) -> frozenset[str]:
         if not re.fullmatch(r"[0-9A-Za-z.:-]{1,253}", host):
             raise ValueError(f"{host!r} is not a host, expected a DNS name or an IP address")
     return hosts
+
+
+def _host_paths(given: str) -> frozenset[str]:
+    """Absolute paths, with commas between them."""
+    return frozenset(nodepaths.checked(path.strip()) for path in given.split(","))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +69,18 @@ class Settings:
         default=DEFAULT_TRUST_DOMAIN,
         metadata=described(trust_domain, "trust domain of the SPIFFE IDs in certificates"),
     )
+    host_paths: frozenset[str] | None = field(
+        default=None,
+        metadata=described(
+            _host_paths,
+            "folders of nodes that bindings may give their sidecars, with commas (default: none)",
+        ),
+    )
+
+    @property
+    def allowed_paths(self) -> frozenset[str]:
+        """The folders of nodes that are allowed; without a list, none."""
+        return self.host_paths or frozenset()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -87,6 +105,12 @@ class WebhookSettings(Settings):
 
     sidecar_image: str = field(
         metadata=described(text, "image of the sidecar, where a binding names none")
+    )
+    sidecar_pkcs11_image: str | None = field(
+        default=None,
+        metadata=described(
+            text, "the same for keys in hardware (default: the image of the sidecar)"
+        ),
     )
     turns_per_minute: int = field(
         default=270,

@@ -27,6 +27,11 @@ SIDECAR_CONTAINER: Final = "rolesanywhere-sidecar"
 IDENTITY_VOLUME: Final = "rolesanywhere-identity"
 EMPTY_VOLUME: Final = "rolesanywhere-empty"
 TOKEN_VOLUME: Final = "rolesanywhere-token"  # noqa: S105 - the name of a volume
+# What a key in hardware takes besides; all volumes that begin so are the sidecar's alone.
+PKCS11_VOLUMES: Final = "rolesanywhere-pkcs11-"
+PKCS11_DIRECTORY: Final = "/var/run/rolesanywhere-pkcs11"
+PKCS11_STATE_DIRECTORY: Final = f"{PKCS11_DIRECTORY}/state"
+PIN_LATCH_PATH: Final = f"{PKCS11_STATE_DIRECTORY}/refused-pins"
 IDENTITY_DIRECTORY: Final = "/var/run/secrets/rolesanywhere-identity"
 TOKEN_DIRECTORY: Final = "/var/run/secrets/rolesanywhere"  # noqa: S105 - a folder
 TOKEN_PATH: Final = f"{TOKEN_DIRECTORY}/token"

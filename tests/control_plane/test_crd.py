@@ -128,9 +128,19 @@ GOOD: dict[str, dict[str, Any]] = {
     "pkcs11 with all of it": pkcs11(
         pinSecretRef={"name": "pin", "key": "user.pin"},
         certificateSecretRef={"name": "tls"},
-        server={"socketDirectory": "/run/p11-kit"},
-        hostPaths=["/etc/token"],
-        env=[{"name": "P11_KIT_SERVER_ADDRESS", "value": "unix:path=/run/p11-kit/pkcs11"}],
+        server={"socketDirectory": "/run/p11-kit", "socketName": "pkcs11"},
+        runAsGroup=2323,
+        hostPaths=["/etc/token", "/opt/vendor"],
+        env=[{"name": "VENDOR_CONF", "value": "/etc/token/$(A).conf"}],
+    ),
+    "pkcs11 with a device and a store": pkcs11(
+        device={"resourceName": "example.com/tpm"},
+        hostPaths=["/var/lib/tpm2-pkcs11"],
+        env=[{"name": "TPM2_PKCS11_STORE", "value": "/var/lib/tpm2-pkcs11"}],
+    ),
+    "the least of pkcs11": identity(pkcs11={"uri": "pkcs11:"}),
+    "a URI with every kind of character": pkcs11(
+        uri="pkcs11:token=a%20b;object=._~:[]@!$'()*+,=&-;id=%00%ff;type=private"
     ),
     **{
         f"a key of {algorithm} {size}": cert_manager(
@@ -370,6 +380,62 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         pkcs11(hostPaths=["/etc/../root"]),
         '"/etc/../root": expected an absolute path',
     ),
+    "a folder that is everything": (
+        pkcs11(hostPaths=["/"]),
+        '"/": expected an absolute path, without .., //',
+    ),
+    "two folders in one": (
+        pkcs11(hostPaths=["/a,/b"]),
+        '"/a,/b": expected an absolute path',
+    ),
+    "a folder and its end": (
+        pkcs11(server={"socketDirectory": "/run/p11/"}),
+        '"/run/p11/": expected an absolute path',
+    ),
+    "a socket in another folder": (
+        pkcs11(server={"socketDirectory": "/run/p11", "socketName": "../x"}),
+        '"../x": expected the name of a file',
+    ),
+    "a module that climbs": (
+        pkcs11(modulePath="/opt/../x.so"),
+        '"/opt/../x.so": expected an absolute path',
+    ),
+    "the dynamic linker's variable": (
+        pkcs11(env=[{"name": "LD_PRELOAD", "value": "/x.so"}]),
+        "the dynamic linker's and Python's variables would change the sidecar itself",
+    ),
+    "Python's variable": (
+        pkcs11(env=[{"name": "PYTHONPATH", "value": "/x"}]),
+        "the dynamic linker's and Python's variables would change the sidecar itself",
+    ),
+    "a server's address twice": (
+        pkcs11(
+            server={"socketDirectory": "/run/p11"},
+            env=[{"name": "P11_KIT_SERVER_ADDRESS", "value": "unix:path=/x"}],
+        ),
+        "P11_KIT_SERVER_ADDRESS is set by the operator where there is a server",
+    ),
+    "root's group": (pkcs11(runAsGroup=0), "should be greater than or equal to 1"),
+    "a module in the URI": (
+        pkcs11(uri="pkcs11:token=node?module-path=/x.so"),
+        "the URI must not name a module, which is code; name its file in modulePath",
+    ),
+    "a PIN's file in the URI": (
+        pkcs11(uri="pkcs11:token=node?pin-source=file:/pin"),
+        "the URI must not hold a PIN",
+    ),
+    "a blank in the URI": (
+        pkcs11(uri="pkcs11:token=my node"),
+        "other characters are written as %XX",
+    ),
+    "a stray % in the URI": (
+        pkcs11(uri="pkcs11:token=%2"),
+        "other characters are written as %XX",
+    ),
+    "something after the URI's ?": (
+        pkcs11(uri="pkcs11:token=node?x=y"),
+        "other characters are written as %XX",
+    ),
     "a variable that is none": (
         pkcs11(env=[{"name": "a-b", "value": "c"}]),
         '"a-b": expected the name of a variable',
@@ -392,7 +458,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a URI of something else": (
         identity(pkcs11=PKCS11 | {"uri": "file:/key"}),
-        '"file:/key": expected a PKCS#11 URI',
+        "expected a PKCS#11 URI such as pkcs11:token=node;object=workload",
     ),
     "a module by its name": (
         identity(pkcs11=PKCS11 | {"modulePath": "p11.so"}),
@@ -425,7 +491,7 @@ def test_a_good_binding_is_taken(schema: ControlPlane, what: str) -> None:
 def test_every_example_of_the_documentation_is_taken(schema: ControlPlane, example: str) -> None:
     spec = yaml.safe_load(example)
     taken = create(schema, "default", a_raw_binding(**spec), "--dry-run=server")
-    assert bindings.unsupported(bindings.parse(taken)) is None
+    assert bindings.not_allowed(bindings.parse(taken)) is None
 
 
 @pytest.fixture(scope="module")
@@ -546,7 +612,7 @@ def test_a_status_is_written_apart_and_shown_in_columns(
 
 def test_every_field_is_explained(schema: ControlPlane) -> None:
     explained = schema.kubectl("explain", "rab.spec.identity.pkcs11.pinSecretRef")
-    assert "Where the PIN of the token's user is." in explained
+    assert "Where the PIN of the token's user is; absent" in explained
     for field in ("spec", "spec.podSelector", "spec.sidecar", "status", "status.pods"):
         assert "<no description>" not in schema.kubectl("explain", f"rab.{field}")
 

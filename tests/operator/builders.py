@@ -15,6 +15,7 @@ PROFILE = (
 )
 ROLE = "arn:aws:iam::111122223333:role/reports"
 IMAGE = "registry.example/rolesanywhere-sidecar:0.1.0"
+PKCS11_IMAGE = "registry.example/rolesanywhere-sidecar-pkcs11:0.1.0"
 
 
 def a_raw_binding(name: str = "reports", namespace: str = "team-a", **spec: Any) -> Json:

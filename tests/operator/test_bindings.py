@@ -71,15 +71,8 @@ def test_absent_and_empty_are_the_same() -> None:
     assert a_binding(region="", endpoint="", roleSessionName="", podSelector={}) == a_binding()
 
 
-def test_a_kind_of_identity_not_served_yet_is_said_in_one_sentence() -> None:
-    problem = bindings.unsupported(a_binding(identity={"pkcs11": {}}))
-    assert problem is not None
-    assert problem.code == "UnsupportedIdentity"
-    assert problem.problem == "identity.pkcs11 is not supported by this version"
-
-
-def test_a_secret_is_served() -> None:
-    assert bindings.unsupported(a_binding()) is None
+def test_a_secret_is_served_wherever() -> None:
+    assert bindings.not_allowed(bindings.parse(a_raw_binding(), host_paths=frozenset())) is None
     assert str(a_binding().identity) == "secret/reports-tls"
 
 

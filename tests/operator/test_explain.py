@@ -20,10 +20,12 @@ from rolesanywhere_operator.cli import explain
 from rolesanywhere_operator.cli.answers import Answer, UnusableInput
 from rolesanywhere_operator.cli.sources import Surroundings
 from rolesanywhere_operator.domain import explanation, workloads
+from rolesanywhere_operator.domain.explanation import Setup
 from rolesanywhere_operator.domain.workloads import MisshapenManifest
 from rolesanywhere_operator.kube.errors import KubeError
-from tests.operator.builders import IMAGE, a_container, a_pod, a_raw_binding
+from tests.operator.builders import IMAGE, PKCS11_IMAGE, a_container, a_pod, a_raw_binding
 
+IMAGES = (f"--sidecar-image={IMAGE}", f"--sidecar-pkcs11-image={PKCS11_IMAGE}")
 EXPLAINED = sorted((Path(__file__).parent / "explained").iterdir())
 GOLDEN = sorted((Path(__file__).parent / "golden").iterdir())
 
@@ -36,9 +38,7 @@ def answer(*arguments: str | Path, stdin: str = "", env: Mapping[str, str] | Non
     parser = argparse.ArgumentParser()
     explain.add_arguments(parser)
     around = Surroundings(env or {}, Path("/nowhere"), lambda: stdin)
-    return explain.answer(
-        parser.parse_args([*map(str, arguments), f"--sidecar-image={IMAGE}"]), around
-    )
+    return explain.answer(parser.parse_args([*map(str, arguments), *IMAGES]), around)
 
 
 def explained(*manifests: Any, arguments: tuple[str, ...] = ()) -> Answer:
@@ -49,10 +49,16 @@ def as_data(*manifests: Any) -> Any:
     return json.loads(explained(*manifests, arguments=("-o", "json")).output)
 
 
+def allowed(case: Path) -> list[str]:
+    paths = case / "allowed.yaml"
+    listed = yaml.safe_load(paths.read_text()) if paths.exists() else []
+    return [f"--host-path={path}" for path in listed]
+
+
 @pytest.mark.parametrize("case", EXPLAINED, ids=name_of)
 def test_a_pod_is_explained_in_these_words(case: Path) -> None:
     [golden] = case.glob("exit-*.txt")
-    told = answer("-f", case / "pod.yaml", "-f", case / "binding.yaml")
+    told = answer("-f", case / "pod.yaml", "-f", case / "binding.yaml", *allowed(case))
     assert told.output == golden.read_text()
     assert f"exit-{told.code}" == golden.stem
     assert told.remarks == ""
@@ -67,7 +73,7 @@ def test_an_explanation_fits_a_terminal(case: Path) -> None:
 @pytest.mark.parametrize("case", GOLDEN, ids=name_of)
 def test_what_is_explained_is_what_the_webhook_does(case: Path) -> None:
     files = ("-f", case / "pod.yaml", "-f", case / "binding.yaml", "-n", "team-a")
-    told = answer(*files, "-o", "json")
+    told = answer(*files, *allowed(case), "-o", "json")
     data = json.loads(told.output)
     if (case / "injected.yaml").exists():
         assert told.code == 0
@@ -306,4 +312,5 @@ def test_no_manifest_however_wrong_is_answered_with_a_stack_trace(pod: dict[str,
         workload = workloads.read(pod)
         assert workload is not None
         bindings = {"app": a_raw_binding("app")}
-        assert explanation.explain(workload, "team-a", bindings, sidecar_image=IMAGE).why
+        setup = Setup(sidecar_image=IMAGE)
+        assert explanation.explain(workload, "team-a", bindings, setup=setup).why

@@ -7,10 +7,10 @@ import jsonpatch
 import pytest
 import yaml
 
-from rolesanywhere_operator.domain import bindings, injection, selection
+from rolesanywhere_operator.domain import bindings, injection, manifests, selection
 from rolesanywhere_operator.domain.bindings import InvalidBinding
 from rolesanywhere_operator.domain.decisions import Inject, Refuse
-from tests.operator.builders import IMAGE
+from tests.operator.builders import IMAGE, PKCS11_IMAGE
 
 GOLDEN = Path(__file__).parent / "golden"
 INJECTED = sorted(path.parent for path in GOLDEN.glob("*/injected.yaml"))
@@ -27,18 +27,24 @@ def read(path: Path) -> Any:
 
 def bindings_of(case: Path) -> selection.Bindings:
     found: dict[str, bindings.Binding | InvalidBinding] = {}
+    allowed = case / "allowed.yaml"
+    host_paths = frozenset(read(allowed)) if allowed.exists() else None
     for raw in yaml.safe_load_all((case / "binding.yaml").read_text()):
         try:
-            found[raw["metadata"]["name"]] = bindings.parse(raw)
+            found[raw["metadata"]["name"]] = bindings.parse(raw, host_paths=host_paths)
         except InvalidBinding as wrong:
             found[raw["metadata"]["name"]] = wrong
     return found
 
 
+def image_for(binding: bindings.Binding) -> str:
+    return manifests.default_image(binding, sidecar=IMAGE, pkcs11=PKCS11_IMAGE)
+
+
 def injected(pod: Any, case: Path) -> Any:
     decision = selection.decide(pod, "team-a", bindings_of(case))
     assert isinstance(decision, Inject)
-    operations = injection.inject(pod, decision, default_image=IMAGE)
+    operations = injection.inject(pod, decision, default_image=image_for(decision.binding))
     return jsonpatch.apply_patch(pod, operations)
 
 
@@ -52,7 +58,7 @@ def test_a_golden_twin_needs_nothing_more(case: Path) -> None:
     twin = read(case / "injected.yaml")
     decision = selection.decide(twin, "team-a", bindings_of(case))
     assert isinstance(decision, Inject)
-    assert injection.inject(twin, decision, default_image=IMAGE) == []
+    assert injection.inject(twin, decision, default_image=image_for(decision.binding)) == []
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=name_of)

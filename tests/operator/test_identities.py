@@ -128,7 +128,7 @@ def test_the_sidecar_is_told_where_the_files_of_each_kind_are(
     assert str(binding.identity) == source
     assert binding.settings.certificate == f"{FOLDER}/{certificate}"
     assert binding.settings.private_key == f"{FOLDER}/{private_key}"
-    assert bindings.unsupported(binding) is None
+    assert bindings.not_allowed(binding) is None
 
 
 def test_every_mistake_in_a_certificate_is_named_at_once() -> None:

@@ -31,7 +31,7 @@ def a_binding(*, status: Any = None, generation: int = 1, **spec: Any) -> dict[s
 
 
 def judge(body: dict[str, Any], *, now: datetime) -> dict[str, Any]:
-    return reconcile.judge(body, bindings.read(body), now=now)
+    return reconcile.judge(body, bindings.read(body, host_paths=frozenset()), now=now)
 
 
 def told(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -63,15 +63,25 @@ def test_the_generation_that_was_judged_is_named_everywhere() -> None:
     assert {condition["observedGeneration"] for condition in status["conditions"]} == {7}
 
 
-def test_an_identity_of_a_later_version_is_refused_with_its_reason() -> None:
-    status = judge(a_binding(identity={"pkcs11": {"uri": "pkcs11:token=t"}}), now=NOON)
+SERVER = {"uri": "pkcs11:token=t", "server": {"socketDirectory": "/run/p11"}}
+
+
+def test_folders_of_the_node_that_are_not_allowed_are_told() -> None:
+    status = judge(a_binding(identity={"pkcs11": SERVER}), now=NOON)
     assert told(status) == {
-        "Accepted": ("False", "UnsupportedIdentity"),
+        "Accepted": ("False", "HostPathNotAllowed"),
         "IdentityReady": ("Unknown", "NotAccepted"),
-        "Ready": ("False", "UnsupportedIdentity"),
+        "Ready": ("False", "HostPathNotAllowed"),
     }
-    assert "pkcs11" in message(status, "Accepted")
-    assert status["identity"] == {"source": "pkcs11"}
+    assert "needs /run/p11 of the node" in message(status, "Accepted")
+    assert status["identity"] == {"source": "pkcs11:token=t"}
+
+
+def test_a_token_that_nobody_but_the_sidecar_sees_is_not_doubted() -> None:
+    status = judge(a_binding(identity={"pkcs11": {"uri": "pkcs11:token=t"}}), now=NOON)
+    assert told(status)["IdentityReady"] == ("Unknown", "NotObserved")
+    assert told(status)["Ready"] == ("True", "Accepted")
+    assert "cannot look into pkcs11:token=t" in message(status, "IdentityReady")
 
 
 @pytest.mark.parametrize("kind", ["Accepted", "Ready"])
@@ -132,10 +142,10 @@ def test_a_refusal_is_announced_as_a_warning_with_its_sentence() -> None:
 
 def test_another_reason_for_the_same_refusal_is_news() -> None:
     first = judge(a_binding(roleArn="admin"), now=NOON)
-    other = a_binding(status=first, identity={"pkcs11": {"uri": "pkcs11:token=t"}})
+    other = a_binding(status=first, identity={"pkcs11": SERVER})
     news = announcement(other, judge(other, now=LATER))
     assert news is not None
-    assert news.reason == "UnsupportedIdentity"
+    assert news.reason == "HostPathNotAllowed"
 
 
 def test_a_status_that_is_no_object_is_as_good_as_none() -> None:

@@ -5,10 +5,12 @@ Never watches, and never writes.
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from rolesanywhere_contract.names import API_VERSION, PLURAL
+from rolesanywhere_operator.domain import podsecurity
 
 Json = dict[str, Any]
 
@@ -45,6 +47,25 @@ async def _bindings_of(
         for one in namespaces:
             listed = await kube.get(_path(one))
             found[one] = {str(item["metadata"]["name"]): item for item in listed.get("items") or ()}
+    return found
+
+
+def levels_of(namespaces: Iterable[str], kubeconfig: Path | None) -> dict[str, str | None]:
+    """What each namespace enforces of Pod Security; those that cannot be read are left out."""
+    wanted = sorted(set(namespaces))
+    return asyncio.run(_levels_of(wanted, kubeconfig)) if wanted else {}
+
+
+async def _levels_of(namespaces: Iterable[str], kubeconfig: Path | None) -> dict[str, str | None]:
+    from rolesanywhere_operator.kube.client import connect
+    from rolesanywhere_operator.kube.errors import KubeError
+
+    found: dict[str, str | None] = {}
+    async with connect(kubeconfig) as kube:
+        for one in namespaces:
+            # Who may read bindings may not always read namespaces, and this is no more than a hint.
+            with suppress(KubeError):
+                found[one] = podsecurity.level(await kube.get(f"/api/v1/namespaces/{one}"))
     return found
 
 

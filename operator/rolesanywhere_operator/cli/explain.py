@@ -4,14 +4,15 @@ Never reaches a cluster when bindings are given with ``-f``.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rolesanywhere_operator.cli import answers, cluster, printing, sources, told
 from rolesanywhere_operator.cli.answers import Answer, UnusableInput
 from rolesanywhere_operator.cli.sources import Surroundings
 from rolesanywhere_operator.domain import explanation, workloads
-from rolesanywhere_operator.domain.explanation import Explanation
+from rolesanywhere_operator.domain.explanation import Explanation, Setup
+from rolesanywhere_operator.domain.untyped import mapping
 from rolesanywhere_operator.domain.workloads import MisshapenManifest, Workload
 
 Json = dict[str, Any]
@@ -47,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="image that the webhook was set up with (default: %(default)s)",
     )
+    parser.add_argument(
+        "--sidecar-pkcs11-image",
+        default=f"{_IMAGE}-pkcs11",
+        metavar="IMAGE",
+        help="the same for keys in hardware (default: %(default)s)",
+    )
 
 
 def answer(arguments: argparse.Namespace, around: Surroundings) -> Answer:
@@ -62,23 +69,43 @@ def answer(arguments: argparse.Namespace, around: Surroundings) -> Answer:
         if offline or all(one.namespace for one in found)
         else cluster.namespace(kubeconfig)
     )
-    trust_domain = sources.trust_domain(arguments, around)
+    setup = Setup(
+        sidecar_image=arguments.sidecar_image,
+        sidecar_pkcs11_image=arguments.sidecar_pkcs11_image,
+        trust_domain=sources.trust_domain(arguments, around),
+        host_paths=sources.host_paths(arguments, around),
+    )
     places = [_namespace(one, arguments.namespace, fallback) for one in found]
     bindings = (
         sources.bindings(objects, fallback) if offline else cluster.bindings_of(places, kubeconfig)
+    )
+    levels = (
+        sources.levels(objects)
+        if offline
+        else cluster.levels_of(_with_tokens(bindings), kubeconfig)
     )
     explanations = [
         explanation.explain(
             one,
             place,
             bindings.get(place, {}),
-            sidecar_image=arguments.sidecar_image,
-            trust_domain=trust_domain,
+            setup=setup,
+            enforced=levels.get(place),
         )
         for one, place in zip(found, places, strict=True)
     ]
     code = answers.YES if all(one.is_yes for one in explanations) else answers.NO
     return Answer(code, _written(explanations, arguments.output), _remarks(explanations, arguments))
+
+
+def _with_tokens(bindings: Mapping[str, Mapping[str, Json]]) -> list[str]:
+    """The namespaces in which a binding may need folders of a node."""
+    return [
+        namespace
+        for namespace, by_name in bindings.items()
+        if any("pkcs11" in mapping(mapping(raw.get("spec")).get("identity"))
+               for raw in by_name.values())
+    ]  # fmt: skip
 
 
 def _workloads(objects: Sequence[Json]) -> list[Workload]:

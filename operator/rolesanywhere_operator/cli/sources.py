@@ -13,7 +13,7 @@ from typing import Any, Final
 from rolesanywhere_contract.names import API_VERSION, GROUP, KIND
 from rolesanywhere_operator.cli import cluster, documents
 from rolesanywhere_operator.cli.answers import UnusableInput
-from rolesanywhere_operator.domain import certnames
+from rolesanywhere_operator.domain import certnames, nodepaths, podsecurity
 from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
 from rolesanywhere_operator.domain.untyped import mapping
 from rolesanywhere_operator.settings import PREFIX
@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 STDIN: Final = "-"
 _TRUST_DOMAIN_VARIABLE: Final = f"{PREFIX}TRUST_DOMAIN"
+_HOST_PATHS_VARIABLE: Final = f"{PREFIX}HOST_PATHS"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -52,6 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser, *, files: str) -> None:
         metavar="DOMAIN",
         help="trust domain that the operator was set up with (default:"
         f" ${_TRUST_DOMAIN_VARIABLE}, {DEFAULT_TRUST_DOMAIN})",
+    )
+    parser.add_argument(
+        "--host-path",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder of nodes that the operator allows; may be repeated (default:"
+        f" ${_HOST_PATHS_VARIABLE}, else they are not looked at)",
     )
 
 
@@ -103,6 +112,28 @@ def trust_domain(arguments: argparse.Namespace, around: Surroundings) -> str:
         return certnames.trust_domain(named or DEFAULT_TRUST_DOMAIN)
     except ValueError as wrong:
         raise UnusableInput(f"--trust-domain: {wrong}") from wrong
+
+
+def host_paths(arguments: argparse.Namespace, around: Surroundings) -> frozenset[str] | None:
+    """The folders of nodes that the operator allows, None where nobody says.
+
+    Raises `UnusableInput`.
+    """
+    named = around.env.get(_HOST_PATHS_VARIABLE)
+    given = arguments.host_path or (named.split(",") if named else [])
+    try:
+        return frozenset(nodepaths.checked(path.strip()) for path in given) or None
+    except ValueError as wrong:
+        raise UnusableInput(f"--host-path: {wrong}") from wrong
+
+
+def levels(objects: Sequence[Json]) -> dict[str, str | None]:
+    """What the Namespaces among ``objects`` enforce of Pod Security, by name."""
+    return {
+        str(mapping(raw.get("metadata")).get("name")): podsecurity.level(raw)
+        for raw in objects
+        if raw["kind"] == "Namespace"
+    }
 
 
 def surroundings(env: Mapping[str, str]) -> Surroundings:

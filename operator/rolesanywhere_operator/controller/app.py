@@ -124,6 +124,7 @@ async def _work(
         now=_now,
         chance=chance,
         trust_domain=settings.trust_domain,
+        host_paths=settings.allowed_paths,
         looked=account.looked,
     )
     account.bindings = keeper.bodies

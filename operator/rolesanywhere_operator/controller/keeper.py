@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from rolesanywhere_contract.names import API_VERSION, PLURAL
@@ -42,13 +43,14 @@ class Keeper:
 
     def __init__(
         self, kube: Client, *, reporter: str, now: Callable[[], datetime], chance: Chance,
-        trust_domain: str, looked: Callable[[str], None] = uncounted,
+        trust_domain: str, host_paths: frozenset[str] = frozenset(),
+        looked: Callable[[str], None] = uncounted,
     ) -> None:  # fmt: skip
         self._kube = kube
         self._reporter = reporter
         self._now = now
         self._chance = chance
-        self._trust_domain = trust_domain
+        self._read = partial(bindings.read, trust_domain=trust_domain, host_paths=host_paths)
         self._bodies: dict[Key, Json] = {}
         self._rounds = Rounds(self._look, chance=chance, looked=looked)
         self._certificates = Certificates(kube, chance=chance, changed=self._mark)
@@ -86,7 +88,7 @@ class Keeper:
         body = self._bodies.get(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
             return None
-        entry = bindings.read(body, trust_domain=self._trust_domain)
+        entry = self._read(body)
         if _asks_for_a_certificate(entry) and not self._certificates.synced:
             # The first list marks everything.
             return None
@@ -110,7 +112,8 @@ class Keeper:
         uid = body["metadata"]["uid"]
         if not isinstance(entry.identity, PerBindingIdentity):
             await self._certificates.remove(_key(body), uid=uid, but=None)
-            return await self._provisions.obstacle(entry.identity)
+            lacking = await self._provisions.obstacle(entry.identity)
+            return lacking or await self._provisions.pod_security(entry)
         asked = certificates.manifest(entry, entry.identity, uid=uid)
         if self._certificates.would_make(asked):
             await self._see_that_it_lives(body)

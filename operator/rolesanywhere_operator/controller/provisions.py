@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from rolesanywhere_operator.domain import prerequisites
+from rolesanywhere_operator.domain import bindings, podsecurity, prerequisites
+from rolesanywhere_operator.domain.bindings import Binding
+from rolesanywhere_operator.domain.conditions import Reason
 from rolesanywhere_operator.domain.identities import Identity
 from rolesanywhere_operator.domain.issuance import Obstacle
 from rolesanywhere_operator.domain.prerequisites import Driver, PodCertificates, Prerequisite
@@ -68,6 +70,21 @@ class Provisions:
                 known = _Answer(await self._asked(needed), self._now())
                 self._known[needed] = known
         return known.obstacle
+
+    async def pod_security(self, binding: Binding) -> Obstacle | None:
+        """What keeps ``binding``'s folders of the node from pods. Raises `KubeError` likewise."""
+        if not bindings.folders(binding):
+            return None
+        try:
+            found = await self._kube.get(f"/api/v1/namespaces/{binding.namespace}")
+        except (Forbidden, NotFound) as problem:
+            fields = {"code": problem.code, "problem": str(problem)}
+            log.warning("cannot see what a namespace forbids", extra=fields)
+            return None
+        forbidden = podsecurity.forbids(binding, podsecurity.level(found))
+        if forbidden is None:
+            return None
+        return Obstacle(Reason.POD_SECURITY_FORBIDS, str(forbidden))
 
     async def _asked(self, needed: Prerequisite) -> Obstacle | None:
         try:

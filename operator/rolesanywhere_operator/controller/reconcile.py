@@ -13,7 +13,7 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_operator.domain import bindings, issuance
 from rolesanywhere_operator.domain.bindings import Binding, Entry
 from rolesanywhere_operator.domain.conditions import Condition, Reason, Truth, find, revised
-from rolesanywhere_operator.domain.identities import Identity, SecretIdentity
+from rolesanywhere_operator.domain.identities import Identity, SecretIdentity, TokenIdentity
 from rolesanywhere_operator.domain.issuance import IDENTITY_READY, Issuance, Leaf
 from rolesanywhere_operator.domain.untyped import mapping
 
@@ -101,8 +101,8 @@ def _identity(entry: Entry, issued: Issuance | None, leaf: Leaf | None) -> dict[
 def _statements(entry: Entry, issued: Issuance | None, now: datetime) -> tuple[Condition, ...]:
     if not isinstance(entry, Binding):
         return _refused(entry)
-    if (unsupported := bindings.unsupported(entry)) is not None:
-        return _refused(unsupported)
+    if (refusal := bindings.not_allowed(entry)) is not None:
+        return _refused(refusal)
     identity = _unseen(entry.identity) if issued is None else issuance.condition(issued, now=now)
     return (
         Condition(ACCEPTED, Truth.TRUE, Reason.VALID, "The spec makes sense to this version."),
@@ -115,6 +115,8 @@ def _unseen(identity: Identity) -> Condition:
     """What may be said of an identity that only a pod can see."""
     if isinstance(identity, SecretIdentity):
         reason, why = Reason.NOT_OBSERVED, f"The operator may not read {identity}"
+    elif isinstance(identity, TokenIdentity):
+        reason, why = Reason.NOT_OBSERVED, f"The operator cannot look into {identity}"
     else:
         reason, why = Reason.PER_POD, f"Each pod is given an identity of its own ({identity})"
     checked = "each pod's sidecar checks it, and is ready when it holds credentials."

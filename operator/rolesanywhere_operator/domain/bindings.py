@@ -5,22 +5,31 @@ Never asks whether the Secret exists or the role can be assumed: that needs the 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_contract.names import IDENTITY_DIRECTORY, SESSION_PATH, TOKEN_PATH
+from rolesanywhere_contract.names import (
+    IDENTITY_DIRECTORY,
+    PIN_LATCH_PATH,
+    SESSION_PATH,
+    TOKEN_PATH,
+)
 from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator.domain import identityspec, selectors
 from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
 from rolesanywhere_operator.domain.identities import (
     CERTIFICATE_FILE,
+    CLIENT_MODULE,
+    PIN_FILE,
     PRIVATE_KEY_FILE,
     Identity,
-    OtherIdentity,
+    InvalidIdentity,
+    Server,
+    TokenIdentity,
 )
-from rolesanywhere_operator.domain.identityspec import InvalidIdentity, Owner
+from rolesanywhere_operator.domain.identityspec import Owner
 from rolesanywhere_operator.domain.selectors import Requirement
 from rolesanywhere_operator.domain.untyped import items, mapping
 
@@ -51,10 +60,10 @@ class InvalidBinding(RolesAnywhereError):
         self.mistakes = mistakes
 
 
-class UnsupportedIdentity(RolesAnywhereError):
-    """A binding asks for a kind of identity that this version cannot provide."""
+class HostPathNotAllowed(RolesAnywhereError):
+    """A binding needs folders of the node that are not on the operator's list."""
 
-    code = "UnsupportedIdentity"
+    code = "HostPathNotAllowed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,7 @@ class Binding:
 
     ``settings`` are what its sidecars are told, but for ``role_session_name``, a template that
     only a pod can fill. ``identity`` as text is what ``status.identity.source`` shows.
+    ``denied_paths`` are the folders of the node that it needs and the operator does not allow.
     """
 
     namespace: str
@@ -74,6 +84,7 @@ class Binding:
     service_account_names: frozenset[str]
     allow_shared_process_namespace: bool
     identity: Identity
+    denied_paths: tuple[str, ...]
     sidecar_image: str | None
     sidecar_resources: Mapping[str, Any] | None
 
@@ -81,10 +92,16 @@ class Binding:
 Entry = Binding | InvalidBinding
 
 
-def parse(raw: Mapping[str, Any], *, trust_domain: str = DEFAULT_TRUST_DOMAIN) -> Binding:
+def parse(
+    raw: Mapping[str, Any],
+    *,
+    trust_domain: str = DEFAULT_TRUST_DOMAIN,
+    host_paths: frozenset[str] | None = None,
+) -> Binding:
     """The binding that ``raw`` is. Raises `InvalidBinding` that names every mistake at once.
 
-    ``trust_domain`` is the cluster's, of which certificates get their SPIFFE IDs.
+    ``trust_domain`` is the cluster's, of which certificates get their SPIFFE IDs, and
+    ``host_paths`` are the folders of nodes that its sidecars may have; None where nobody knows.
     """
     spec = mapping(raw.get("spec"))
     metadata = mapping(raw.get("metadata"))
@@ -107,26 +124,40 @@ def parse(raw: Mapping[str, Any], *, trust_domain: str = DEFAULT_TRUST_DOMAIN) -
         service_account_names=frozenset(map(str, items(spec.get("serviceAccountNames")))),
         allow_shared_process_namespace=spec.get("allowSharedProcessNamespace") is True,
         identity=identity,
+        denied_paths=tuple(_denied(identity, host_paths)),
         sidecar_image=_text(sidecar.get("image")) or None,
         sidecar_resources=mapping(sidecar.get("resources")) or None,
     )
 
 
-def read(raw: Mapping[str, Any], *, trust_domain: str = DEFAULT_TRUST_DOMAIN) -> Entry:
+def read(
+    raw: Mapping[str, Any],
+    *,
+    trust_domain: str = DEFAULT_TRUST_DOMAIN,
+    host_paths: frozenset[str] | None = None,
+) -> Entry:
     """The binding that ``raw`` is, or what is wrong with it: one bad binding hides no other."""
     try:
-        return parse(raw, trust_domain=trust_domain)
+        return parse(raw, trust_domain=trust_domain, host_paths=host_paths)
     except InvalidBinding as wrong:
         return wrong
 
 
-def unsupported(binding: Binding) -> UnsupportedIdentity | None:
-    """Why this version cannot serve ``binding``, if it cannot."""
-    if not isinstance(binding.identity, OtherIdentity):
+def folders(binding: Binding) -> tuple[str, ...]:
+    """The folders of the node that ``binding`` gives its pods, each as a hostPath volume."""
+    identity = binding.identity
+    return identity.folders if isinstance(identity, TokenIdentity) else ()
+
+
+def not_allowed(binding: Binding) -> HostPathNotAllowed | None:
+    """Why ``binding`` cannot be served in this cluster, if it cannot."""
+    if not binding.denied_paths:
         return None
-    return UnsupportedIdentity(
-        f"identity.{binding.identity.kind} is not supported by this version",
-        hint="use another kind of identity, such as certManager or secret",
+    return HostPathNotAllowed(
+        f"identity.pkcs11 needs {' and '.join(binding.denied_paths)} of the node, and the operator"
+        " does not allow that",
+        hint="whoever runs the operator can add it to pkcs11.hostPaths of its chart, for namespaces"
+        " whose Pod Security is privileged: baseline and restricted refuse hostPath volumes",
     )
 
 
@@ -145,8 +176,7 @@ def _settings(spec: Mapping[str, Any], identity: Identity | None) -> Settings:
     """
     given = {name: _text(_at(spec, path)) for name, path in _FIELDS.items()}
     fixed = {
-        "certificate": _path(identity.certificate_file if identity else CERTIFICATE_FILE),
-        "private_key": _path(identity.private_key_file if identity else PRIVATE_KEY_FILE),
+        **_places(identity),
         "token_file": TOKEN_PATH,
         # Beside the token: whoever can read this folder may ask for the session anyway, and nobody
         # but the sidecar can write there. The file itself is its user's alone.
@@ -157,6 +187,39 @@ def _settings(spec: Mapping[str, Any], identity: Identity | None) -> Settings:
         return Settings.from_env(env, called=_called)
     except InvalidSettings as wrong:
         raise InvalidBinding(wrong.mistakes) from wrong
+
+
+def _places(identity: Identity | None) -> dict[str, str]:
+    """Where the sidecar finds certificate and key."""
+    match identity:
+        case None:
+            return {"certificate": _path(CERTIFICATE_FILE), "private_key": _path(PRIVATE_KEY_FILE)}
+        case TokenIdentity():
+            return _token_places(identity)
+        case _:
+            return {
+                "certificate": _path(identity.certificate_file),
+                "private_key": _path(identity.private_key_file),
+            }
+
+
+def _token_places(identity: TokenIdentity) -> dict[str, str]:
+    # The URI is the key's; a certificate beside it has another type, and the rest in common.
+    beside = str(replace(identity.uri, type=None))
+    client = CLIENT_MODULE if isinstance(identity.reach, Server) else ""
+    return {
+        "certificate": _path(CERTIFICATE_FILE) if identity.certificate else beside,
+        "private_key": str(identity.uri),
+        "pkcs11_module": identity.module or client,
+        "pin_file": _path(PIN_FILE) if identity.pin else "",
+        "pin_latch_file": PIN_LATCH_PATH if identity.pin else "",
+    }
+
+
+def _denied(identity: Identity, allowed: frozenset[str] | None) -> list[str]:
+    if allowed is None or not isinstance(identity, TokenIdentity):
+        return []
+    return [path for path in identity.folders if path not in allowed]
 
 
 def _path(file: str) -> str:

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     DRIVER_MISSING = "DriverMissing"
     DRIVER_UNFIT = "DriverUnfit"
     POD_CERTIFICATES_NOT_SERVED = "PodCertificatesNotServed"
+    POD_SECURITY_FORBIDS = "PodSecurityForbids"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,16 @@ from rolesanywhere_contract.names import (
     INJECT_ANNOTATION,
     SKIP_CONTAINERS_ANNOTATION,
 )
-from rolesanywhere_operator.domain import bindings, injection, patching, pods, selection
-from rolesanywhere_operator.domain.bindings import Entry, InvalidBinding
+from rolesanywhere_operator.domain import (
+    bindings,
+    injection,
+    manifests,
+    patching,
+    pods,
+    podsecurity,
+    selection,
+)
+from rolesanywhere_operator.domain.bindings import Binding, Entry, InvalidBinding
 from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
 from rolesanywhere_operator.domain.conditions import Truth
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Reason, Refuse
@@ -33,6 +41,22 @@ _ASKING: Final = (
 # What every SDK looks at before it asks the sidecar ("AWS SDKs and Tools Reference Guide",
 # credential provider chain).
 _FIRST_CHOICES: Final = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What the webhook was set up with; ``host_paths`` None where that is not known."""
+
+    sidecar_image: str
+    sidecar_pkcs11_image: str | None = None
+    trust_domain: str = DEFAULT_TRUST_DOMAIN
+    host_paths: frozenset[str] | None = None
+
+    def image(self, binding: Binding) -> str:
+        """The image of ``binding``'s sidecars, unless it names one."""
+        return manifests.default_image(
+            binding, sidecar=self.sidecar_image, pkcs11=self.sidecar_pkcs11_image
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +99,23 @@ def explain(
     namespace: str,
     raw_bindings: Mapping[str, Json],
     *,
-    sidecar_image: str,
-    trust_domain: str = DEFAULT_TRUST_DOMAIN,
+    setup: Setup,
+    enforced: str | None = None,
 ) -> Explanation:
     """What becomes of the pods of ``workload`` in ``namespace``, whose bindings are these.
 
-    ``sidecar_image`` and ``trust_domain`` are what the webhook was set up with.
+    ``enforced`` is the namespace's level of Pod Security, None where it is not known.
     """
     pod = workload.pod
     entries = {
-        name: bindings.read(raw, trust_domain=trust_domain) for name, raw in raw_bindings.items()
+        name: bindings.read(raw, trust_domain=setup.trust_domain, host_paths=setup.host_paths)
+        for name, raw in raw_bindings.items()
     }
-    decision = selection.decide(pod, namespace, entries)
+    decision = podsecurity.judged(selection.decide(pod, namespace, entries), enforced)
     operations: list[injection.Operation] = []
     chosen = decision.binding if isinstance(decision, Refuse) else None
     if isinstance(decision, Inject):
-        operations = injection.inject(pod, decision, default_image=sidecar_image)
+        operations = injection.inject(pod, decision, default_image=setup.image(decision.binding))
         chosen = decision.binding.name
     return Explanation(
         workload=workload,
@@ -101,7 +126,7 @@ def explain(
         operations=tuple(operations),
         pod=patching.applied(pod, operations) if isinstance(decision, Inject) else None,
         unready=tuple(unready(raw_bindings.get(chosen or "", {}))),
-        notes=tuple(_notes(workload, namespace, decision)),
+        notes=(*_notes(workload, namespace, decision), *_doubts(decision, setup, enforced)),
     )
 
 
@@ -146,7 +171,7 @@ def _candidate(name: str, entry: Entry, pod: Json) -> Candidate:
         return Candidate(name, False, f"is not valid: {entry}")
     if mismatch := selection.mismatch(entry, pod):
         return Candidate(name, False, mismatch)
-    if problem := bindings.unsupported(entry):
+    if problem := bindings.not_allowed(entry):
         return Candidate(name, False, str(problem))
     return Candidate(name, True, "is for this pod")
 
@@ -165,6 +190,21 @@ def _notes(workload: Workload, namespace: str, decision: Decision) -> Iterator[s
         )
     if isinstance(decision, Inject):
         yield from _overruled(workload.pod, decision)
+
+
+def _doubts(decision: Decision, setup: Setup, enforced: str | None) -> Iterator[str]:
+    """What only the cluster knows of the folders that a pod would be given."""
+    folders = bindings.folders(decision.binding) if isinstance(decision, Inject) else ()
+    if folders and setup.host_paths is None:
+        yield (
+            f"whether the operator allows {' and '.join(folders)} of the node is not known here;"
+            " say with --host-path what pkcs11.hostPaths of its chart has"
+        )
+    if folders and enforced is None:
+        yield (
+            "whether the namespace's Pod Security refuses hostPath volumes is not known here;"
+            f" privileged does not, see its label {podsecurity.ENFORCE}"
+        )
 
 
 def _overruled(pod: Json, decision: Inject) -> Iterator[str]:

@@ -11,6 +11,7 @@ from posixpath import normpath
 from rolesanywhere_contract.names import (
     EMPTY_VOLUME,
     IDENTITY_VOLUME,
+    PKCS11_VOLUMES,
     SIDECAR_CONTAINER,
     TOKEN_DIRECTORY,
     TOKEN_VOLUME,
@@ -133,10 +134,11 @@ def _taken_names(pod: Json) -> Iterator[Refuse]:
     if ours:
         return
     for volume in pods.volumes(pod):
-        if volume.get("name") in (IDENTITY_VOLUME, TOKEN_VOLUME, EMPTY_VOLUME):
+        name = str(volume.get("name"))
+        if name in (TOKEN_VOLUME, EMPTY_VOLUME) or _is_the_sidecars_alone(name):
             yield Refuse(
                 Reason.NAME_TAKEN,
-                f"the pod has a volume {volume['name']}, which is reserved for the sidecar;"
+                f"the pod has a volume {name}, which is reserved for the sidecar;"
                 " choose another name",
             )
 
@@ -156,15 +158,20 @@ def _strange_mounts(pod: Json, *, ours: bool) -> Iterator[str]:
 
 
 def _strange(mounts: Iterable[Json], *, ours: bool) -> Iterator[str]:
-    """What a container may not mount: the key at all, the token but as we mount it ourselves."""
+    """What a container may not mount: the key, and what leads to it, at all; the token but as we
+    mount it ourselves."""
     for mount in mounts:
-        name, path = mount.get("name"), str(mount.get("mountPath"))
-        if name == IDENTITY_VOLUME:
-            yield f"volume {IDENTITY_VOLUME}"
+        name, path = str(mount.get("name")), str(mount.get("mountPath"))
+        if _is_the_sidecars_alone(name):
+            yield f"volume {name}"
         elif name == TOKEN_VOLUME or _is_within(path, TOKEN_DIRECTORY):
             as_ours = ours and _is_our_token_mount(mount)
             if not as_ours:
                 yield f"volume {name} at {path.rstrip('/')}"
+
+
+def _is_the_sidecars_alone(volume: str) -> bool:
+    return volume == IDENTITY_VOLUME or volume.startswith(PKCS11_VOLUMES)
 
 
 def _is_our_token_mount(mount: Json) -> bool:

@@ -7,11 +7,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from rolesanywhere_contract.pkcs11uri import Pkcs11Uri
+
 # What the files are called where nobody says otherwise.
 CERTIFICATE_FILE: Final = "tls.crt"
 PRIVATE_KEY_FILE: Final = "tls.key"
 # Key and chain in one file, which is replaced as one: the pair never disagrees.
 BUNDLE_FILE: Final = "credentials.pem"
+PIN_FILE: Final = "pin"
+# What the chart's p11-kit server calls its socket.
+SOCKET_FILE: Final = "pkcs11.sock"
+# p11-kit's client module, by a path that the images have on every architecture.
+CLIENT_MODULE: Final = "/usr/lib/pkcs11/p11-kit-client.so"
+
+
+class InvalidIdentity(ValueError):
+    """``spec.identity`` makes no sense; ``mistakes`` has a sentence for each."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,17 +144,57 @@ class PodCertificateIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OtherIdentity:
-    """A kind of identity that the schema knows and this version does not serve."""
+class SecretKey:
+    """One key of a Secret in the binding's namespace."""
 
-    kind: str
-    certificate_file: ClassVar[str] = CERTIFICATE_FILE
-    private_key_file: ClassVar[str] = PRIVATE_KEY_FILE
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A p11-kit server of the node: the folder that its socket is in, and what that is called."""
+
+    socket_directory: str
+    socket_name: str = SOCKET_FILE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device that a plugin of the kubelet hands out under this name."""
+
+    resource_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIdentity:
+    """The key stays in a token, which a PKCS#11 module of the sidecar reaches.
+
+    ``uri`` holds no PIN. ``module`` None is the image's own choice, ``certificate`` None a
+    certificate in the token. ``host_paths`` are folders of the node that the module reads, and
+    ``group`` is the sidecar's, where the server or the device asks for one.
+    """
+
+    uri: Pkcs11Uri
+    module: str | None = None
+    pin: SecretKey | None = None
+    certificate: SecretKey | None = None
+    reach: Server | Device | None = None
+    host_paths: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    group: int | None = None
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Every folder of the node that a pod is given, each once."""
+        socket = [self.reach.socket_directory] if isinstance(self.reach, Server) else []
+        return tuple(dict.fromkeys([*socket, *self.host_paths]))
 
     def __str__(self) -> str:
-        return self.kind
+        return str(self.uri)
 
 
 CertManagerIdentity = PerBindingIdentity | PerPodIdentity
-ServedIdentity = SecretIdentity | CertManagerIdentity | CsiIdentity | PodCertificateIdentity
-Identity = ServedIdentity | OtherIdentity
+# Those whose certificate and key are files.
+FileIdentity = SecretIdentity | CertManagerIdentity | CsiIdentity | PodCertificateIdentity
+Identity = FileIdentity | TokenIdentity

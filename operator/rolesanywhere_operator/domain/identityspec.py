@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from rolesanywhere_operator.domain import certnames
+from rolesanywhere_operator.domain import certnames, tokenspec
 from rolesanywhere_operator.domain.certnames import NameTooLong
 from rolesanywhere_operator.domain.durations import InvalidDuration, seconds
 from rolesanywhere_operator.domain.identities import (
@@ -17,8 +17,8 @@ from rolesanywhere_operator.domain.identities import (
     CertManagerIdentity,
     CsiIdentity,
     Identity,
+    InvalidIdentity,
     IssuerRef,
-    OtherIdentity,
     PerBindingIdentity,
     PerPodIdentity,
     PodCertificateIdentity,
@@ -56,14 +56,6 @@ _KUBERNETES_SIGNER: Final = re.compile(r"(?:[^/]*\.)?kubernetes\.io/")
 Json = Mapping[str, Any]
 
 
-class InvalidIdentity(ValueError):
-    """``spec.identity`` makes no sense; ``mistakes`` has a sentence for each."""
-
-    def __init__(self, *mistakes: str) -> None:
-        super().__init__("; ".join(mistakes))
-        self.mistakes = mistakes
-
-
 class Owner(NamedTuple):
     """Whose identity it is: what names are made of where the spec gives none."""
 
@@ -88,8 +80,9 @@ def parse(identity: Json, owner: Owner) -> Identity:
         "secret": _secret,
         "csi": _csi,
         "podCertificate": _pod_certificate,
+        "pkcs11": tokenspec.parse,
     }
-    return readers[kind](given) if kind in readers else OtherIdentity(kind=kind)
+    return readers[kind](given)
 
 
 def _secret(given: Json) -> SecretIdentity:

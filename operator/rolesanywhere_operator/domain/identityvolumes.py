@@ -7,14 +7,16 @@ from typing import Any
 
 from rolesanywhere_operator.domain.identities import (
     CERTIFICATE_FILE,
+    PIN_FILE,
     PRIVATE_KEY_FILE,
     CsiIdentity,
     Identity,
-    OtherIdentity,
     PerBindingIdentity,
     PerPodIdentity,
     PodCertificateIdentity,
     SecretIdentity,
+    SecretKey,
+    TokenIdentity,
     WantedCertificate,
 )
 
@@ -24,7 +26,7 @@ Json = dict[str, Any]
 def source(identity: Identity, *, group: int) -> Json:
     """Where the volume comes from, such that ``group``, the sidecar's, can read it.
 
-    Its files are called as the identity says. Raises `TypeError` for a kind that is not served.
+    Its files are called as the identity says.
     """
     match identity:
         case SecretIdentity(name=name, certificate_key=certificate, private_key_key=private_key):
@@ -37,8 +39,21 @@ def source(identity: Identity, *, group: int) -> Json:
             return _csi(driver, dict(attributes))
         case PodCertificateIdentity():
             return _pod_certificate(identity)
-        case OtherIdentity():
-            raise TypeError(f"identity {identity} has no volume in this version")
+        case TokenIdentity(pin=pin, certificate=certificate):
+            return _beside_a_token({PIN_FILE: pin, CERTIFICATE_FILE: certificate})
+
+
+def _beside_a_token(files: dict[str, SecretKey | None]) -> Json:
+    """What is not in the token, of one Secret or two; maybe nothing."""
+    sources = [
+        {"secret": {"name": one.name, "items": [{"key": one.key, "path": path}]}}
+        for path, one in files.items()
+        if one is not None
+    ]
+    if not sources:
+        return {"emptyDir": {"medium": "Memory", "sizeLimit": "4Ki"}}
+    # As with a Secret, only the mode lets our user read what belongs to root.
+    return {"projected": {"defaultMode": 0o444, "sources": sources}}
 
 
 def _secret(name: str, certificate_key: str, private_key_key: str) -> Json:

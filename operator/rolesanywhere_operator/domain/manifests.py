@@ -20,8 +20,10 @@ from rolesanywhere_contract.names import (
     TOKEN_VOLUME,
 )
 from rolesanywhere_contract.settings import Settings, variable
-from rolesanywhere_operator.domain import identityvolumes
+from rolesanywhere_operator.domain import identityvolumes, tokenwiring
 from rolesanywhere_operator.domain.bindings import Binding
+from rolesanywhere_operator.domain.identities import TokenIdentity
+from rolesanywhere_operator.domain.tokenwiring import NO_WIRING, Wiring, literal
 
 Json = dict[str, Any]
 
@@ -63,14 +65,14 @@ def sidecar(binding: Binding, image: str, *, start_after: datetime | None = None
 
     ``start_after`` is its pod's turn in a fleet.
     """
-    probe_port = binding.settings.probe_port
+    probe_port, wiring = binding.settings.probe_port, _wiring(binding)
     return {
         "name": SIDECAR_CONTAINER,
         "image": image,
         "args": list(SIDECAR_ARGS),
         "restartPolicy": "Always",
-        "env": _sidecar_environment(binding, start_after),
-        "resources": dict(binding.sidecar_resources or SIDECAR_RESOURCES),
+        "env": [*wiring.env, *_sidecar_environment(binding, start_after)],
+        "resources": wiring.added_to(binding.sidecar_resources or SIDECAR_RESOURCES),
         # Holds back the containers that follow until credentials are at hand. There is no
         # readinessProbe on purpose: the pod must not leave its Services when AWS has an outage.
         "startupProbe": {
@@ -87,12 +89,13 @@ def sidecar(binding: Binding, image: str, *, start_after: datetime | None = None
             "timeoutSeconds": 5,
             "failureThreshold": 3,
         },
-        "securityContext": _security_context(),
+        "securityContext": _security_context(wiring.group or SIDECAR_USER),
         "volumeMounts": [
             {"name": IDENTITY_VOLUME, "mountPath": IDENTITY_DIRECTORY, "readOnly": True},
             {"name": TOKEN_VOLUME, "mountPath": TOKEN_DIRECTORY},
             # Admission puts the pod's API token into every container that has nothing there.
             {"name": EMPTY_VOLUME, "mountPath": API_TOKEN_DIRECTORY, "readOnly": True},
+            *wiring.mounts,
         ],
     }
 
@@ -107,7 +110,14 @@ def volumes(binding: Binding) -> list[Json]:
         {"name": IDENTITY_VOLUME, **identityvolumes.source(binding.identity, group=SIDECAR_USER)},
         {"name": TOKEN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "64Ki"}},
         {"name": EMPTY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "4Ki"}},
+        *_wiring(binding).volumes,
     ]
+
+
+def default_image(binding: Binding, *, sidecar: str, pkcs11: str | None) -> str:
+    """The image of ``binding``'s sidecars, unless it names one: ``pkcs11`` where a token's key
+    takes it and there is one."""
+    return (pkcs11 if isinstance(binding.identity, TokenIdentity) else None) or sidecar
 
 
 def token_mount() -> Json:
@@ -141,6 +151,11 @@ def region(binding: Binding) -> dict[str, str]:
     return dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), binding.settings.signing_region)
 
 
+def _wiring(binding: Binding) -> Wiring:
+    identity = binding.identity
+    return tokenwiring.of(identity) if isinstance(identity, TokenIdentity) else NO_WIRING
+
+
 def _sidecar_environment(binding: Binding, start_after: datetime | None) -> list[Json]:
     spelt = dict(_spelt(binding.settings))
     if start_after is not None:
@@ -163,20 +178,15 @@ def _sidecar_environment(binding: Binding, start_after: datetime | None) -> list
 @lru_cache(maxsize=1024)
 def _spelt(settings: Settings) -> Mapping[str, str]:
     """What a binding's sidecars share; kept, because spelling it takes as long as all the rest."""
-    return {name: _literal(value) for name, value in settings.to_env().items()}
+    return {name: literal(value) for name, value in settings.to_env().items()}
 
 
-def _literal(value: str) -> str:
-    """``value`` such that Kubernetes expands nothing in it; a role's path may hold ``$(``."""
-    return value.replace("$", "$$")
-
-
-def _security_context() -> Json:
+def _security_context(group: int) -> Json:
     """What Pod Security "restricted" asks for, whatever the pod itself says."""
     return {
         "runAsNonRoot": True,
         "runAsUser": SIDECAR_USER,
-        "runAsGroup": SIDECAR_USER,
+        "runAsGroup": group,
         "readOnlyRootFilesystem": True,
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},

@@ -14,7 +14,7 @@ from rolesanywhere_contract.names import (
     SKIP_CONTAINERS_ANNOTATION,
 )
 from rolesanywhere_operator.domain import hazards, pods
-from rolesanywhere_operator.domain.bindings import Binding, Entry, InvalidBinding, unsupported
+from rolesanywhere_operator.domain.bindings import Binding, Entry, InvalidBinding, not_allowed
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
 from rolesanywhere_operator.domain.pods import Json
 
@@ -114,9 +114,9 @@ def _binding(wish: _Wish, pod: Json, namespace: str, bindings: Bindings) -> tupl
         reason, binding = Reason.BINDING_SELECTED, _only_match(pod, namespace, bindings)
     else:
         reason, binding = Reason.BINDING_NAMED, _named(wish.binding, pod, namespace, bindings)
-    if problem := unsupported(binding):
+    if problem := not_allowed(binding):
         raise _Refused(
-            Reason.UNSUPPORTED_IDENTITY,
+            Reason.HOST_PATH_NOT_ALLOWED,
             f"binding {namespace}/{binding.name}: {problem}",
             binding.name,
         )

@@ -175,5 +175,5 @@ def _warnings(binding: Binding, tags: Mapping[str, list[str]]) -> Iterator[str]:
             f"the role is in account {settings.role_arn.account} and the profile in"
             f" {settings.profile_arn.account}; expected both in one account"
         )
-    if problem := bindings.unsupported(binding):
+    if problem := bindings.not_allowed(binding):
         yield f"pods are not served by this binding: {problem}"

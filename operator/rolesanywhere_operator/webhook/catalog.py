@@ -30,9 +30,16 @@ class Catalog(Protocol):
 class LiveCatalog:
     """A `Catalog` that follows the API server once its ``reflector`` runs."""
 
-    def __init__(self, source: Source, *, trust_domain: str, chance: Chance) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        trust_domain: str,
+        chance: Chance,
+        host_paths: frozenset[str] = frozenset(),
+    ) -> None:
         self._source = source
-        self._read = partial(bindings.read, trust_domain=trust_domain)
+        self._read = partial(bindings.read, trust_domain=trust_domain, host_paths=host_paths)
         self.reflector = Reflector(source, EVERYWHERE, read=self._read, chance=chance)
 
     def at_hand(self, namespace: str) -> Mapping[str, Entry]:

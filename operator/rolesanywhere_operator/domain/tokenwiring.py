@@ -1,0 +1,85 @@
+"""What a sidecar is given besides, so that its PKCS#11 module reaches a token.
+
+All of it is for the sidecar alone. Never says which folders a cluster allows, nor what a PIN is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rolesanywhere_contract.names import PKCS11_DIRECTORY, PKCS11_STATE_DIRECTORY, PKCS11_VOLUMES
+from rolesanywhere_operator.domain.identities import Device, Server, TokenIdentity
+from rolesanywhere_operator.domain.tokenspec import SERVER_ADDRESS
+
+Json = dict[str, Any]
+
+# Where the node's p11-kit server is, as the sidecar sees it.
+SOCKET_DIRECTORY: Final = f"{PKCS11_DIRECTORY}/server"
+# What has to outlive a restart of the sidecar: in the pod's memory, and in nobody else's sight,
+# since a PIN is short enough to be guessed from the hash that is kept of it.
+STATE_VOLUME: Final = f"{PKCS11_VOLUMES}state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """``limits`` are resources that the kubelet hands out; ``group`` is the sidecar's, if it
+    matters."""
+
+    volumes: tuple[Json, ...] = ()
+    mounts: tuple[Json, ...] = ()
+    env: tuple[Json, ...] = ()
+    limits: Mapping[str, Any] | None = None
+    group: int | None = None
+
+    def added_to(self, resources: Mapping[str, Any]) -> Json:
+        """``resources`` of a container, and what they have to be besides."""
+        if not self.limits:
+            return dict(resources)
+        # Who says how many devices means it.
+        return {**resources, "limits": {**self.limits, **(resources.get("limits") or {})}}
+
+
+NO_WIRING: Final = Wiring()
+
+
+def of(identity: TokenIdentity) -> Wiring:
+    """What reaches ``identity``'s token."""
+    named = [
+        (f"{PKCS11_VOLUMES}path-{at}", path, path) for at, path in enumerate(identity.host_paths)
+    ]
+    env = dict(identity.env)
+    if isinstance(identity.reach, Server):
+        named.append((f"{PKCS11_VOLUMES}server", identity.reach.socket_directory, SOCKET_DIRECTORY))
+        env[SERVER_ADDRESS] = f"unix:path={SOCKET_DIRECTORY}/{identity.reach.socket_name}"
+    device = identity.reach if isinstance(identity.reach, Device) else None
+    return Wiring(
+        volumes=(_STATE, *(_volume(name, path) for name, path, _ in named)),
+        mounts=(
+            {"name": STATE_VOLUME, "mountPath": PKCS11_STATE_DIRECTORY},
+            *(_mount(name, inside) for name, _, inside in named),
+        ),
+        env=tuple({"name": name, "value": literal(value)} for name, value in env.items()),
+        limits={device.resource_name: 1} if device else None,
+        group=identity.group,
+    )
+
+
+def literal(value: str) -> str:
+    """``value`` such that Kubernetes expands nothing in it; a role's path may hold ``$(``."""
+    return value.replace("$", "$$")
+
+
+_STATE: Final[Json] = {
+    "name": STATE_VOLUME,
+    "emptyDir": {"medium": "Memory", "sizeLimit": "64Ki"},
+}
+
+
+def _volume(name: str, path: str) -> Json:
+    # A folder that is not there keeps the pod waiting, with an Event that names it; without the
+    # type, the node would be given an empty one.
+    return {"name": name, "hostPath": {"path": path, "type": "Directory"}}
+
+
+def _mount(name: str, inside: str) -> Json:
+    return {"name": name, "mountPath": inside, "readOnly": True}

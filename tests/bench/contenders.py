@@ -20,7 +20,7 @@ from tests.fakes import aws_helper
 from tests.fakes.aws import FakeAWS
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 from tests.support.gotools import pinned_version
-from tests.support.sidecars import free_port
+from tests.support.ports import free_port
 from tests.support.workloads import Workload
 
 PATIENCE_SECONDS: Final = 20.0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _POLICY: Final = {
     "apiVersion": "audit.k8s.io/v1",
@@ -21,6 +21,8 @@ _POLICY: Final = {
         {"level": "None"},
     ],
 }
+
+_MAY_CREATE: Final = ("update", "patch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +46,34 @@ class AuditFiles:
     def requests_of(self, user: str) -> Iterator[Request]:
         """Every request for an object or a list that ``user`` has made so far."""
         for line in self.log.read_text().splitlines():
+            if user not in line:
+                continue
             event = json.loads(line)
             about = event.get("objectRef")
             if event["user"]["username"] != user or not about:
                 continue
             group, sub = about.get("apiGroup", ""), about.get("subresource", "")
-            created = event["responseStatus"]["code"] == HTTPStatus.CREATED
+            verbs, allowed = _judged(event)
             yield Request(
-                # A PUT or PATCH that makes an object takes "create" as well, for that object.
-                verbs=frozenset({event["verb"], "create"} if created else {event["verb"]}),
+                verbs=verbs,
                 resource=f"{about['resource']}.{group}".rstrip(".") + (f"/{sub}" if sub else ""),
                 namespace=about.get("namespace", ""),
                 name=about.get("name", ""),
-                allowed=event["annotations"]["authorization.k8s.io/decision"] == "allow",
+                allowed=allowed,
             )
+
+
+def _judged(event: dict[str, Any]) -> tuple[frozenset[str], bool]:
+    """Which verbs RBAC was asked about, and whether it said yes.
+
+    A PUT or PATCH that makes an object takes "create" as well, which is asked for later: then the
+    annotation says "allow", and the answer is 403 all the same.
+    """
+    verb, code = event["verb"], event["responseStatus"]["code"]
+    allowed = event["annotations"]["authorization.k8s.io/decision"] == "allow"
+    if allowed and code == HTTPStatus.FORBIDDEN and verb in _MAY_CREATE:
+        return frozenset({"create"}), False
+    return frozenset({verb, "create"} if code == HTTPStatus.CREATED else {verb}), allowed
 
 
 def write_policy(folder: Path) -> AuditFiles:

@@ -13,12 +13,6 @@ settings.register_profile(
 settings.load_profile("shared-machine")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where workers share the tests, the longest go first: the last to end ends alone."""
-    if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.get_closest_marker("long") is None)
-
-
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """A program that a test has run in this process leaves no handler, with a stream of its own."""

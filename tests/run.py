@@ -45,7 +45,10 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     "integration": ("tests/integration", "tests/chart"),
     "control-plane": ("tests/control_plane",),
     "hardware": ("tests/hardware",),
+    "e2e": ("tests/e2e",),
 }
+# A cluster is more than most runs want, but never too much for CI; ``E2E=1`` asks for it.
+ON_REQUEST: Final = frozenset({"e2e"})
 # A machine of many cores has not memory for as many control planes.
 CORES: Final = min(len(os.sched_getaffinity(0)), 8)
 # How many processes share a tier's tests: more than cores where tests mostly wait. Each has session
@@ -56,7 +59,7 @@ WORKERS: Final[Mapping[str, int]] = {
     "control-plane": CORES + 1,
 }
 # These build tools first, once for each version and machine.
-BUILDING: Final = frozenset({"integration", "control-plane", "hardware"})
+BUILDING: Final = frozenset({"integration", "control-plane", "hardware", "e2e"})
 # These run beside the tiers of tests, which leave a core to them now and then.
 BESIDE: Final = frozenset({"types"})
 
@@ -108,15 +111,17 @@ def run_tests(tier: str, children: Children) -> Outcome:
 
 
 def shared(workers: int) -> Sequence[str]:
-    """The options that share tests; those of one ``xdist_group`` stay with one worker."""
-    return [f"--numprocesses={workers}", "--dist=loadgroup"] if workers > 1 else []
+    """The options that share tests among so many processes."""
+    if workers < 2:
+        return []
+    return [f"--numprocesses={workers}", "--dist=loadscope", "-p", "tests.support.sharing"]
 
 
 def run_all(tiers: Sequence[str], children: Children) -> Iterator[Outcome]:
     """Run ``tiers`` in order, but for those beside; what these say is printed at the end."""
     if BUILDING & set(tiers):
         heading("tools")
-        children.run([sys.executable, "-m", "tests.toolbox"])
+        children.run([sys.executable, "-m", "tests.toolbox", *tiers])
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as threads, children:
         beside = {
             tier: threads.submit(run_commands, tier, children, Path(folder) / tier)
@@ -153,6 +158,8 @@ def run(tiers: Sequence[str]) -> int:
     heading("summary")
     for tier in tiers:
         print(outcomes.get(tier) or f"{tier:14} interrupted")
+    for tier in sorted(ON_REQUEST - set(tiers)):
+        print(f"{tier:14} left out: make {tier}, or {tier.upper()}=1 with the others")
     return interrupted or verdict(outcomes.values())
 
 
@@ -168,12 +175,18 @@ def verdict(outcomes: Collection[Outcome]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the tiers named, or all of them."""
+    """Run the tiers named, or all that need no asking."""
     known = [*COMMANDS, *TESTS]
     if unknown := set(arguments) - set(known):
         print(f"no such tier: {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")
         return 2
-    return run(arguments or known)
+    return run(arguments or by_default(os.environ))
+
+
+def by_default(env: Mapping[str, str]) -> Sequence[str]:
+    """The tiers of a run that names none."""
+    asked = env.get("CI") == "true" or env.get("E2E") == "1"
+    return [tier for tier in (*COMMANDS, *TESTS) if asked or tier not in ON_REQUEST]
 
 
 if __name__ == "__main__":

@@ -41,9 +41,6 @@ KINDS: Final = ",".join(
 )  # fmt: skip
 
 
-pytestmark = pytest.mark.xdist_group("release")
-
-
 @dataclass(frozen=True)
 class Cluster:
     """What an administrator does with Helm, and looks at with kubectl."""

@@ -39,8 +39,7 @@ AT_ONCE: Final = 14
 # Seconds for what takes the sidecar's longest back-off after a first failure, and some.
 PATIENCE: Final = 50.0
 
-# One worker tells all of them; with others, each would.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("faults of AWS")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,6 @@ KEEPS_ITS_OWN_TIME: Final[Mapping[Pair, str]] = {
     ("pyarrow", "imds"): "asks the metadata service every 5 minutes",
 }
 
-pytestmark = pytest.mark.xdist_group("real clients")
-
 EVERY_CLIENT: Final = pytest.mark.parametrize("name", clients.COMMANDS)
 BOTH_ENDPOINTS: Final = pytest.mark.parametrize("endpoint", ENDPOINTS)
 

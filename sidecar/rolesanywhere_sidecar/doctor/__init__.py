@@ -2,6 +2,7 @@
 
     coherence *       do the settings make sense together?
     places, ports     what is on this machine: files, folders, who listens
+    hardware          module, tokens and PIN of a key that is in one
     specimen          the identity, through the code of serve; judged by
       demands *       what the service demands of a certificate
       chains *        what leads up from the leaf

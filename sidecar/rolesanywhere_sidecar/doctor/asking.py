@@ -4,6 +4,7 @@ Of the session nothing is kept but when it ends and whose it is.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +14,7 @@ from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar.clock import Skew
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, warning
 from rolesanywhere_sidecar.failures import EndpointUnreachable
-from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
+from rolesanywhere_sidecar.identities import sources
 from rolesanywhere_sidecar.service.rolesanywhere import RolesAnywhere
 
 # What a session may be short of what was asked for: it is counted from when it was granted.
@@ -38,14 +39,14 @@ async def ask(
 
     The session is granted and left to expire: there is no way to give it back.
     """
-    files = IdentityFiles.of(settings)
-    client = RolesAnywhere(settings, files, now=now, env=env, skew=skew)
-    try:
-        session = await client.create_session()
-    except RolesAnywhereError as problem:
-        return Answer(problem=problem)
-    finally:
-        await client.close()
+    with closing(sources.source(settings, env=env)) as identity:
+        client = RolesAnywhere(settings, identity, now=now, env=env, skew=skew)
+        try:
+            session = await client.create_session()
+        except RolesAnywhereError as problem:
+            return Answer(problem=problem)
+        finally:
+            await client.close()
     return Answer(
         account=session.account_id,
         assumed_role_arn=client.assumed_role_arn or str(settings.role_arn),

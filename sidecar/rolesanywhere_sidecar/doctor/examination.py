@@ -4,6 +4,7 @@ Decides what a failure makes impossible. Prints nothing.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,7 @@ from rolesanywhere_sidecar.clock import Skew
 from rolesanywhere_sidecar.doctor import (
     asking,
     coherence,
+    hardware,
     journey,
     places,
     ports,
@@ -20,20 +22,25 @@ from rolesanywhere_sidecar.doctor import (
 )
 from rolesanywhere_sidecar.doctor.coherence import Told
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, Verdict, failure, ok, skipped
+from rolesanywhere_sidecar.doctor.hardware import Seen
 from rolesanywhere_sidecar.doctor.network import way_to
+from rolesanywhere_sidecar.identities import sources, token_identity
 from rolesanywhere_sidecar.service.proxies import proxy_for
 from rolesanywhere_sidecar.service.trust import InvalidCABundle, Trust
 
 # The steps' own limits add up to less; this is for what nobody foresaw.
 WHOLE_SECONDS: Final = 28.0
 FILES_SECONDS: Final = 3.0
+# A token's calls bound themselves below that.
+TOKEN_SECONDS: Final = token_identity.PATIENCE_SECONDS
 SESSION_SECONDS: Final = 10.0
 
 # A failure of these is why CreateSession need not be asked: we would not, or it would refuse.
 _NEEDED: Final = frozenset(
     {
         Check.SETTINGS, Check.PROXY, Check.CA_BUNDLE, Check.CERTIFICATE_FILE,
-        Check.PRIVATE_KEY_FILE, Check.INTERMEDIATES_FILE, Check.PASSWORD_FILE, Check.CERTIFICATE,
+        Check.PRIVATE_KEY_FILE, Check.INTERMEDIATES_FILE, Check.PASSWORD_FILE, Check.PIN_FILE,
+        Check.PIN_LATCH_FILE, Check.MODULE, Check.TOKEN, Check.PIN, Check.CERTIFICATE,
         Check.PRIVATE_KEY, Check.KEY_MATCH, Check.VALIDITY, Check.X509_VERSION,
         Check.BASIC_CONSTRAINTS, Check.KEY_USAGE, Check.SIGNATURE_HASH, Check.KEY_TYPE, Check.DNS,
         Check.TCP, Check.TLS,
@@ -52,11 +59,12 @@ class Examination:
     _found: list[Finding] = field(default_factory=list)
     _skew: Skew = field(default_factory=Skew)
     _certificate_ends: datetime | None = None
+    _seen: Seen | None = None
 
     async def findings(self) -> AsyncIterator[Finding]:
         """Each as soon as it is known; the last within `WHOLE_SECONDS`, whatever hangs."""
         deadline = asyncio.get_running_loop().time() + WHOLE_SECONDS
-        steps = [self._settings, self._files, self._identity, self._ports]
+        steps = [self._settings, self._files, self._hardware, self._identity, self._ports]
         if not self.offline:
             steps += [self._network, self._session]
         for step in steps:
@@ -88,14 +96,31 @@ class Examination:
         else:
             yield ok(Check.CA_BUNDLE, f"the CA bundle {bundle} holds {held} certificate(s)")
 
-    async def _identity(self) -> Sequence[Finding]:
+    async def _hardware(self) -> Sequence[Finding]:
+        settings = specimen.settings_of(self.told.values)
+        if settings is None or not sources.in_a_token(settings):
+            return []
         try:
-            async with asyncio.timeout(FILES_SECONDS):
-                taken = await specimen.take(self.told.values)
+            async with asyncio.timeout(TOKEN_SECONDS):
+                self._seen = await asyncio.to_thread(hardware.look, settings, self.env)
         except TimeoutError:
-            return [_too_long(FILES_SECONDS)]
+            return [_too_long(TOKEN_SECONDS)]
+        return list(hardware.judge(self._seen)) if self._seen else []
+
+    async def _identity(self) -> Sequence[Finding]:
+        limit = TOKEN_SECONDS if self._seen else FILES_SECONDS
+        unreachable = self._seen.problem if self._seen else None
+        try:
+            async with asyncio.timeout(limit):
+                taken = await specimen.take(self.told.values, env=self.env, unreachable=unreachable)
+                with contextlib.closing(taken):
+                    found = await specimen.examine(taken, at=self.now())
+        except TimeoutError:
+            return [_too_long(limit)]
         self._certificate_ends = taken.leaf.not_valid_after_utc if taken.leaf else None
-        return await specimen.examine(taken, at=self.now())
+        if self._seen is None:
+            return found
+        return [hardware.judge_pin(self._seen, taken.key_problem or taken.problem), *found]
 
     async def _ports(self) -> Sequence[Finding]:
         return await _gathered(lambda: list(ports.examine(self.told.values)))

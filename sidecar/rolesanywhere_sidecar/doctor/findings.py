@@ -32,9 +32,14 @@ class Check(StrEnum):
     PRIVATE_KEY_FILE = "private-key-file"
     INTERMEDIATES_FILE = "intermediates-file"
     PASSWORD_FILE = "password-file"  # noqa: S105 - the word for a check
+    PIN_FILE = "pin-file"
     TOKEN_FILE = "token-file"  # noqa: S105 - the word for a check
     SESSION_FILE = "session-file"
+    PIN_LATCH_FILE = "pin-latch-file"
     CA_BUNDLE = "ca-bundle"
+    MODULE = "module"
+    TOKEN = "token"  # noqa: S105 - the word for a check
+    PIN = "pin"
     CERTIFICATE = "certificate"
     PRIVATE_KEY = "private-key"
     KEY_MATCH = "key-match"
@@ -64,6 +69,7 @@ class Check(StrEnum):
 GROUPS: Final[Mapping[Check, str]] = {
     Check.SETTINGS: "Settings",
     Check.CERTIFICATE_FILE: "Files",
+    Check.MODULE: "Hardware",
     Check.CERTIFICATE: "Identity",
     Check.PORT: "Ports",
     Check.DNS: "AWS",

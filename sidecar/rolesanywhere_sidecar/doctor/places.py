@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rolesanywhere_contract.settings import PKCS11_SCHEME
+from rolesanywhere_contract import pkcs11uri
+from rolesanywhere_contract.pkcs11uri import InvalidPkcs11Uri, Pkcs11Uri
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, warning
 
 # Set by the kubelet in every container that has a ServiceAccount's services.
@@ -24,12 +25,14 @@ _FILES: Final[Mapping[Check, tuple[str, str]]] = {
     Check.PRIVATE_KEY_FILE: ("private_key", "private key"),
     Check.INTERMEDIATES_FILE: ("intermediates", "intermediates"),
     Check.PASSWORD_FILE: ("private_key_password_file", "private key's password"),
+    Check.PIN_FILE: ("pin_file", "PIN"),
 }
 _WRITTEN: Final[Mapping[Check, tuple[str, str]]] = {
     Check.TOKEN_FILE: ("token_file", "token"),
     Check.SESSION_FILE: ("session_file", "session"),
+    Check.PIN_LATCH_FILE: ("pin_latch_file", "PIN latch"),
 }
-_SECRET: Final = (Check.PRIVATE_KEY_FILE, Check.PASSWORD_FILE)
+_SECRET: Final = (Check.PRIVATE_KEY_FILE, Check.PASSWORD_FILE, Check.PIN_FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,9 @@ def examine(values: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Findi
     """Every file that is read, then every file that is written. Blocking."""
     for check, (setting, noun) in _FILES.items():
         path = values.get(setting)
-        if path and not path.startswith(PKCS11_SCHEME):
+        if check is Check.PIN_FILE and path is None:
+            path = _pin_source(values)
+        if path and not pkcs11uri.is_one(path):
             holds_key = check is Check.CERTIFICATE_FILE and not values["private_key"]
             yield judge_read(
                 check,
@@ -143,6 +148,19 @@ def judge_written(check: Check, noun: str, seen: Seen) -> Finding:
             "run this as the user that serves; or leave it, to be replaced",
         )
     return ok(check, f"the {noun} file {seen.path} is there and can be replaced")
+
+
+def _pin_source(values: Mapping[str, Any]) -> str | None:
+    """The file that a URI names for its PIN; what is wrong with a URI is told elsewhere."""
+    for source in (values.get("private_key"), values.get("certificate")):
+        if source and pkcs11uri.is_one(source):
+            try:
+                path = Pkcs11Uri.parse(source).pin_file
+            except InvalidPkcs11Uri:
+                continue
+            if path is not None:
+                return path
+    return None
 
 
 def _absent(check: Check, noun: str, seen: Seen) -> Finding:

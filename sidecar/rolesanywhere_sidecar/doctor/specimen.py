@@ -1,25 +1,26 @@
-"""The identity as it is on disk, as far as it can be read.
+"""The identity as it is, on disk or in a token, as far as it can be read.
 
 Reads through the same code as ``serve``: certificates, key, and both together, each for itself, so
-that one mistake does not hide the next. Never shows a key.
+that one mistake does not hide the next. A key in a token is looked for once, and its PIN tried
+once. Never shows a key.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
 
+from rolesanywhere_contract import pkcs11uri
 from rolesanywhere_contract.certselector import InvalidCertSelector
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import IdentitySettings
 from rolesanywhere_sidecar.doctor import chains, demands, tags
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, skipped
+from rolesanywhere_sidecar.identities import sources
 from rolesanywhere_sidecar.identities.certificates import described
 from rolesanywhere_sidecar.identities.identity import Identity, KeyMismatch
 from rolesanywhere_sidecar.identities.identity_files import IdentityFiles, UnreadableFile
@@ -30,6 +31,9 @@ from rolesanywhere_sidecar.identities.keys import (
     SigningKey,
     UnsupportedKey,
 )
+from rolesanywhere_sidecar.identities.keys.proof import verifies
+from rolesanywhere_sidecar.identities.pkcs11.errors import PinProblem, TokenProblem
+from rolesanywhere_sidecar.identities.token_identity import TokenIdentity
 
 TRIAL: Final = b"rolesanywhere-sidecar doctor: does this key belong to this certificate?"
 
@@ -37,6 +41,8 @@ TRIAL: Final = b"rolesanywhere-sidecar doctor: does this key belong to this cert
 _PAUSE_SECONDS: Final = 0.05
 
 _LOOK: Final = "look into the file with openssl"
+
+_ABOVE: Final = "the token cannot be used, see above"
 
 _OF_THE_KEY: Final = (InvalidKey, PasswordMissing, PasswordWrong, UnsupportedKey)
 
@@ -51,7 +57,7 @@ _OF_THE_LEAF: Final = (
 class Specimen:
     """``given`` is every certificate found, in order; each problem says why something is missing.
 
-    All is empty where no certificate is set.
+    A token that ``is_unreachable`` was not asked. All is empty where no certificate is set.
     """
 
     given: Sequence[x509.Certificate] = ()
@@ -60,6 +66,13 @@ class Specimen:
     key_problem: RolesAnywhereError | None = None
     identity: Identity | None = None
     problem: RolesAnywhereError | None = None
+    source: IdentityFiles | TokenIdentity | None = field(default=None, repr=False)
+    is_unreachable: bool = False
+
+    def close(self) -> None:
+        """Let go of what the key needs to sign."""
+        if self.source is not None:
+            self.source.close()
 
     @property
     def leaf(self) -> x509.Certificate | None:
@@ -74,12 +87,29 @@ class Specimen:
         return self.identity.chain if self.identity else ()
 
 
-async def take(values: Mapping[str, Any]) -> Specimen:
-    """The identity that the settings' ``values`` lead to. Raises nothing of our own."""
+def settings_of(values: Mapping[str, Any]) -> IdentitySettings | None:
+    """Those of the settings' ``values`` that say where the identity is, if they do."""
     if "certificate" not in values:
+        return None
+    return IdentitySettings(**{each.name: values[each.name] for each in fields(IdentitySettings)})
+
+
+async def take(
+    values: Mapping[str, Any],
+    *,
+    env: Mapping[str, str] = MappingProxyType({}),
+    unreachable: RolesAnywhereError | None = None,
+) -> Specimen:
+    """The identity that the settings' ``values`` lead to; close it. Raises nothing of our own.
+
+    ``unreachable`` is why a token that they lead to need not be asked.
+    """
+    settings = settings_of(values)
+    if settings is None:
         return Specimen()
-    named = {each.name: values[each.name] for each in fields(IdentitySettings)}
-    files = replace(IdentityFiles.of(IdentitySettings(**named)), pause=_PAUSE_SECONDS)
+    if sources.in_a_token(settings):
+        return await _from_token(settings, env, unreachable)
+    files = replace(IdentityFiles.of(settings), pause=_PAUSE_SECONDS)
     try:
         await asyncio.to_thread(files.wanted)
     except RolesAnywhereError as wrong:
@@ -100,6 +130,29 @@ async def take(values: Mapping[str, Any]) -> Specimen:
     return replace(found, identity=identity, key=key)
 
 
+async def _from_token(
+    settings: IdentitySettings, env: Mapping[str, str], unreachable: RolesAnywhereError | None
+) -> Specimen:
+    try:
+        source = sources.source(settings, env=env)
+    except RolesAnywhereError as wrong:
+        return Specimen(certificate_problem=wrong, key_problem=wrong, is_unreachable=True)
+    found = Specimen(source=source, key_problem=unreachable, is_unreachable=bool(unreachable))
+    if unreachable and pkcs11uri.is_one(settings.certificate):
+        return replace(found, certificate_problem=unreachable)
+    given, problem = await asyncio.to_thread(_given, source)
+    found = replace(found, given=given, certificate_problem=problem)
+    if problem or unreachable:
+        return replace(found, key_problem=unreachable or problem)
+    try:
+        identity, key = await source.load()
+    except (TokenProblem, *_OF_THE_KEY) as wrong:
+        return replace(found, key_problem=wrong)
+    except RolesAnywhereError as wrong:
+        return replace(found, problem=wrong)
+    return replace(found, identity=identity, key=key)
+
+
 async def examine(specimen: Specimen, *, at: datetime) -> Sequence[Finding]:
     """Every check of certificate and key."""
     found = [_certificate(specimen), _private_key(specimen), await _key_match(specimen)]
@@ -116,27 +169,12 @@ async def examine(specimen: Specimen, *, at: datetime) -> Sequence[Finding]:
     return found
 
 
-def verifies(public_key: object, payload: bytes, signature: bytes) -> bool:
-    """Whether ``signature`` is what the service would accept from the owner of ``public_key``."""
-    try:
-        match public_key:
-            case rsa.RSAPublicKey():
-                public_key.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
-            case ec.EllipticCurvePublicKey():
-                public_key.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
-            case mldsa.MLDSA44PublicKey() | mldsa.MLDSA65PublicKey() | mldsa.MLDSA87PublicKey():
-                public_key.verify(signature, payload)
-            case _:
-                return False
-    except InvalidSignature:
-        return False
-    return True
-
-
 def _certificate(specimen: Specimen) -> Finding:
     problem = specimen.certificate_problem or specimen.problem
     if isinstance(problem, UnreadableFile):
         return skipped(Check.CERTIFICATE, "a file cannot be read, see above")
+    if isinstance(problem, PinProblem) or (problem and specimen.is_unreachable):
+        return skipped(Check.CERTIFICATE, _ABOVE)
     if isinstance(problem, _OF_THE_KEY):
         return skipped(Check.CERTIFICATE, "it is in a file that does not open, see private-key")
     if problem is not None and not isinstance(problem, KeyMismatch):
@@ -151,8 +189,12 @@ def _private_key(specimen: Specimen) -> Finding:
     problem = specimen.key_problem
     if specimen.key is not None:
         return ok(Check.PRIVATE_KEY, f"the private key can be used ({specimen.key.kind})")
-    if isinstance(problem, _OF_THE_KEY):
+    if isinstance(problem, PinProblem) or specimen.is_unreachable:
+        return skipped(Check.PRIVATE_KEY, _ABOVE)
+    if isinstance(problem, (TokenProblem, *_OF_THE_KEY)):
         return failure(Check.PRIVATE_KEY, problem.problem, problem.hint or _LOOK)
+    if isinstance(specimen.problem, KeyMismatch):
+        return ok(Check.PRIVATE_KEY, "the private key can be used")
     return skipped(Check.PRIVATE_KEY, "the files could not be read, see above")
 
 
@@ -161,7 +203,10 @@ async def _key_match(specimen: Specimen) -> Finding:
         return failure(Check.KEY_MATCH, specimen.problem.problem, specimen.problem.hint)
     if specimen.identity is None or specimen.key is None:
         return skipped(Check.KEY_MATCH, "certificate or private key could not be read")
-    signature = await specimen.key.sign(TRIAL)
+    try:
+        signature = await specimen.key.sign(TRIAL)
+    except RolesAnywhereError as problem:
+        return failure(Check.KEY_MATCH, problem.problem, problem.hint)
     if verifies(specimen.identity.leaf.public_key(), TRIAL, signature):
         return ok(Check.KEY_MATCH, "the certificate verifies a trial signature of the private key")
     return failure(
@@ -177,7 +222,7 @@ def _is_end_entity(certificate: x509.Certificate) -> bool:
 
 
 def _given(
-    files: IdentityFiles,
+    files: IdentityFiles | TokenIdentity,
 ) -> tuple[tuple[x509.Certificate, ...], RolesAnywhereError | None]:
     try:
         return files.collect().certificates, None

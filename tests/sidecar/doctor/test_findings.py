@@ -42,7 +42,15 @@ def test_words_of_checks_are_for_scripts() -> None:
 
 def test_every_check_is_told_in_its_group() -> None:
     groups = [group_of(check) for check in Check]
-    assert list(dict.fromkeys(groups)) == ["Settings", "Files", "Identity", "Ports", "AWS", "Time"]
+    assert list(dict.fromkeys(groups)) == [
+        "Settings",
+        "Files",
+        "Hardware",
+        "Identity",
+        "Ports",
+        "AWS",
+        "Time",
+    ]
     assert group_of(Check.PROXY) == "Settings"
     assert group_of(Check.CA_BUNDLE) == "Files"
     assert group_of(Check.PACKED_TAGS) == "Identity"

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from rolesanywhere_sidecar.doctor import specimen
 from rolesanywhere_sidecar.doctor.findings import Check, Finding
-from rolesanywhere_sidecar.doctor.specimen import TRIAL, Specimen, verifies
+from rolesanywhere_sidecar.doctor.specimen import TRIAL, Specimen
+from rolesanywhere_sidecar.identities.keys.proof import verifies
 from tests.fakes import pki
 from tests.fakes.pki import LEAF, Authority, Identity, KeyKind
 from tests.support.examined import FAILURE, OK, SKIPPED, of, told, troubles

@@ -8,11 +8,10 @@ knows for itself.
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
-from aiohttp import web
-
 from rolesanywhere_contract import exposition
 from rolesanywhere_contract.exposition import Family
 from rolesanywhere_contract.names import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
+from rolesanywhere_operator.ports.messages import Request, Response, Site, said
 
 
 def _nothing() -> Iterable[Family]:
@@ -29,33 +28,27 @@ def prober(
     *,
     ailment: Callable[[], str | None] = _well,
     metrics: Callable[[], Iterable[Family]] = _nothing,
-) -> web.Application:
-    """The application that kubelet and scraper call.
+) -> Site:
+    """What kubelet and scraper call.
 
     ``problem`` says why we are not ready, if so, and ``ailment`` why we should be started again;
     ``metrics`` is asked at each scrape.
     """
 
-    async def livez(_: web.Request) -> web.Response:
-        return _answer(ailment())
+    def measured(_: Request) -> Response:
+        text = exposition.exposition(metrics())
+        return Response(body=text.encode(), content_type=exposition.CONTENT_TYPE)
 
-    async def readyz(_: web.Request) -> web.Response:
-        return _answer(problem())
-
-    async def measured(_: web.Request) -> web.Response:
-        return web.Response(
-            text=exposition.exposition(metrics()),
-            headers={"Content-Type": exposition.CONTENT_TYPE},
-        )
-
-    app = web.Application(client_max_size=1024)
-    app.router.add_get(LIVENESS_PATH, livez)
-    app.router.add_get(READINESS_PATH, readyz)
-    app.router.add_get(METRICS_PATH, measured)
-    return app
+    return Site(
+        pages={
+            LIVENESS_PATH: {"GET": lambda _: _answer(ailment())},
+            READINESS_PATH: {"GET": lambda _: _answer(problem())},
+            METRICS_PATH: {"GET": measured},
+        }
+    )
 
 
-def _answer(wrong: str | None) -> web.Response:
+def _answer(wrong: str | None) -> Response:
     if wrong is None:
-        return web.Response(text="ok\n")
-    return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{wrong}\n")
+        return said(HTTPStatus.OK, "ok")
+    return said(HTTPStatus.SERVICE_UNAVAILABLE, wrong)

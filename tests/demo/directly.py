@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
-from aiohttp import web
 
 from rolesanywhere_operator.domain import bindings
 from rolesanywhere_operator.domain.bindings import Entry
+from rolesanywhere_operator.listeners import listening
 from rolesanywhere_operator.webhook import reviews, server
 from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.server import INJECT_PATH
@@ -59,13 +59,11 @@ async def webhook(
     serving = ServingCertificate(certificate, private_key)
     serving.refresh()
     admission = Admission(FixedCatalog(binding), sidecar_image=sidecar_image)
-    runner = web.AppRunner(server.reviewer(admission), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=serving.front).start()
-        yield f"https://127.0.0.1:{runner.addresses[0][1]}{INJECT_PATH}"
-    finally:
-        await runner.cleanup()
+    site = server.reviewer(admission)
+    async with listening(
+        site, name="reviews", address="127.0.0.1", port=0, tls=serving.front
+    ) as port:
+        yield f"https://127.0.0.1:{port}{INJECT_PATH}"
 
 
 async def ask(url: str, pod: Json, *, authority: bytes) -> list[Json]:

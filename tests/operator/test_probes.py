@@ -4,16 +4,16 @@ import logging
 
 import pytest
 from aiohttp import ClientSession
-from aiohttp.test_utils import TestClient, TestServer
 
 from rolesanywhere_operator.listeners import listening
 from rolesanywhere_operator.probes import prober
+from tests.support.sites import called
 
 
 async def test_not_ready_says_why() -> None:
     problem: list[str] = ["no certificate"]
-    app = prober(lambda: problem[0] if problem else None)
-    async with TestClient(TestServer(app)) as client:
+    site = prober(lambda: problem[0] if problem else None)
+    async with called(site) as client:
         async with client.get("/livez") as answer:
             assert answer.status == 200
         async with client.get("/readyz") as answer:
@@ -25,8 +25,8 @@ async def test_not_ready_says_why() -> None:
 
 async def test_what_only_a_new_start_mends_is_said_on_the_liveness_path_alone() -> None:
     ailments: list[str] = ["no watch was begun"]
-    app = prober(lambda: None, ailment=lambda: ailments[0] if ailments else None)
-    async with TestClient(TestServer(app)) as client:
+    site = prober(lambda: None, ailment=lambda: ailments[0] if ailments else None)
+    async with called(site) as client:
         async with client.get("/livez") as answer:
             assert (answer.status, await answer.text()) == (503, "no watch was begun\n")
         async with client.get("/readyz") as answer:

@@ -15,6 +15,12 @@ def read(review: Any) -> reviews.Review:
     return reviews.read(json.dumps(review).encode())
 
 
+def response_of(answer: bytes) -> Any:
+    review = json.loads(answer)
+    assert (review["apiVersion"], review["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
+    return review["response"]
+
+
 def test_the_namespace_is_the_requests_own() -> None:
     pod = a_pod()
     pod["metadata"]["namespace"] = "elsewhere"
@@ -74,18 +80,25 @@ def test_a_review_of_something_else_is_named(change: dict[str, Any], problem: st
 
 def test_a_patch_is_carried_in_base64() -> None:
     operations = [{"op": "add", "path": "/metadata/labels", "value": {"ü": "$"}}]
-    response = reviews.allowed("0f3c", operations)["response"]
+    response = response_of(reviews.allowed("0f3c", operations))
     assert response["patchType"] == "JSONPatch"
     assert json.loads(base64.b64decode(response["patch"])) == operations
 
 
 def test_no_operations_is_no_patch() -> None:
-    assert reviews.allowed("0f3c")["response"] == {"uid": "0f3c", "allowed": True}
+    assert response_of(reviews.allowed("0f3c")) == {"uid": "0f3c", "allowed": True}
 
 
 def test_a_refusal_says_why_where_kubectl_shows_it() -> None:
-    response = reviews.refused("0f3c", reason="HostNetwork", message="not so")["response"]
+    response = response_of(reviews.refused("0f3c", reason="HostNetwork", message="not so"))
     assert response["allowed"] is False
     assert response["status"] == {
         "status": "Failure", "code": 403, "reason": "HostNetwork", "message": "not so",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("uid", ['"}, "allowed": false', "ü", "%b%s", "\\"])
+def test_a_strange_uid_comes_back_as_it_was(uid: str) -> None:
+    for answer in (reviews.allowed(uid, [{"op": "add"}]), reviews.allowed(uid)):
+        response = response_of(answer)
+        assert (response["uid"], response["allowed"]) == (uid, True)

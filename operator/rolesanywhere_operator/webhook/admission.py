@@ -6,7 +6,7 @@ Never lets a pod in because of a mistake of ours, and never shows its author a s
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +17,14 @@ from rolesanywhere_operator.kube.errors import KubeError
 from rolesanywhere_operator.webhook import reviews
 from rolesanywhere_operator.webhook.catalog import Catalog
 from rolesanywhere_operator.webhook.reviews import Json, Review
-from rolesanywhere_operator.webhook.tally import FAILED, INTERNAL_ERROR, Tally
+from rolesanywhere_operator.webhook.tally import (
+    FAILED,
+    INJECT,
+    INTERNAL_ERROR,
+    LEAVE,
+    REFUSE,
+    Tally,
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,46 +66,65 @@ class Admission:
         self._sidecar_image = sidecar_image
         self._take_turn = take_turn
 
-    async def answer(self, review: Review, *, until: float | None = None) -> Json:
+    def answer(self, review: Review, *, until: float | None = None) -> bytes | Awaitable[bytes]:
         """The AdmissionReview that answers ``review``, whatever happens.
 
-        Nothing is waited for longer than ``until``, in seconds of the event loop's clock.
+        It is to be awaited where the API server has to be asked first; nobody waits for that longer
+        than ``until``, in seconds of the event loop's clock.
         """
         try:
-            decision = await self._decide(review, until)
-            answer = self._answer(review, decision)
-        except Exception:
-            reference = secrets.token_hex(4)
-            log.exception("admission failed", extra={"reference": reference, **_about(review)})
-            self.tally.answered(FAILED, INTERNAL_ERROR)
-            return reviews.refused(
-                review.uid,
-                reason=INTERNAL_ERROR,
-                message="the rolesanywhere webhook failed on this pod; its log says more under"
-                f" reference {reference}, please report it",
-                code=500,
-            )
-        log.info("admission", extra=_told(decision) | _about(review))
-        self.tally.answered(_outcome(decision), str(decision.reason))
-        return answer
+            namespace = review.namespace
+            decision = selection.decide(review.pod, namespace, self._catalog.at_hand(namespace))
+            if not _is_to_be_asked_about(decision):
+                return self._given(review, decision)
+        except Exception as mistake:
+            return self._failed(review, mistake)
+        return self._after_asking(review, decision, until)
 
-    async def _decide(self, review: Review, until: float | None) -> Decision:
-        namespace = review.namespace
-        decision = selection.decide(review.pod, namespace, self._catalog.at_hand(namespace))
-        if not isinstance(decision, Refuse) or decision.reason in _NOT_ABOUT_BINDINGS:
-            return decision
-        # Nobody is refused for a binding that the copy has not heard of yet.
+    async def _after_asking(self, review: Review, decision: Decision, until: float | None) -> bytes:
+        try:
+            if isinstance(decision, Refuse):
+                decision = await self._decided_again(review, decision, until)
+            return self._given(review, decision)
+        except Exception as mistake:
+            return self._failed(review, mistake)
+
+    async def _decided_again(
+        self, review: Review, refusal: Refuse, until: float | None
+    ) -> Decision:
+        """Nobody is refused for a binding that the copy has not heard of yet."""
         try:
             async with asyncio.timeout_at(until):
-                current = await self._catalog.asked(namespace)
+                current = await self._catalog.asked(review.namespace)
         except (KubeError, TimeoutError) as problem:
             said = str(problem) or "no answer while the review could wait"
             log.warning("bindings cannot be read", extra={"problem": said})
             doubt = " (as last heard: the API server could not be asked again)"
-            return replace(decision, sentence=decision.sentence + doubt)
-        return selection.decide(review.pod, namespace, current)
+            return replace(refusal, sentence=refusal.sentence + doubt)
+        return selection.decide(review.pod, review.namespace, current)
 
-    def _answer(self, review: Review, decision: Decision) -> Json:
+    def _given(self, review: Review, decision: Decision) -> bytes:
+        """The answer that ``decision`` means, which is logged and counted."""
+        answer = self._answer(review, decision)
+        told = _told(decision)
+        log.info("admission", extra=told | _about(review))
+        self.tally.answered(told["decision"], told["reason"])
+        return answer
+
+    def _failed(self, review: Review, mistake: Exception) -> bytes:
+        reference = secrets.token_hex(4)
+        extra = {"reference": reference, **_about(review)}
+        log.error("admission failed", extra=extra, exc_info=mistake)
+        self.tally.answered(FAILED, INTERNAL_ERROR)
+        return reviews.refused(
+            review.uid,
+            reason=INTERNAL_ERROR,
+            message="the rolesanywhere webhook failed on this pod; its log says more under"
+            f" reference {reference}, please report it",
+            code=500,
+        )
+
+    def _answer(self, review: Review, decision: Decision) -> bytes:
         match decision:
             case Inject():
                 operations = injection.inject(
@@ -122,16 +148,16 @@ class Admission:
         return self._take_turn(Quota(anchor.partition, anchor.account, settings.signing_region))
 
 
-def _outcome(decision: Decision) -> str:
-    return type(decision).__name__.lower()
+def _is_to_be_asked_about(decision: Decision) -> bool:
+    """Whether the copy at hand is not enough."""
+    return isinstance(decision, Refuse) and decision.reason not in _NOT_ABOUT_BINDINGS
 
 
 def _told(decision: Decision) -> Json:
-    name = _outcome(decision)
     match decision:
         case Inject(reason, binding, containers):
             return {
-                "decision": name,
+                "decision": INJECT,
                 "reason": str(reason),
                 "binding": binding.name,
                 "generation": binding.generation,
@@ -139,13 +165,13 @@ def _told(decision: Decision) -> Json:
             }
         case Refuse(reason, sentence, named):
             return {
-                "decision": name,
+                "decision": REFUSE,
                 "reason": str(reason),
                 "binding": named,
                 "sentence": sentence,
             }
         case Leave(reason):
-            return {"decision": name, "reason": str(reason)}
+            return {"decision": LEAVE, "reason": str(reason)}
 
 
 def _about(review: Review) -> Json:

@@ -4,16 +4,22 @@ Never decides about pods: only whether a review is one that we can answer.
 """
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+import orjson
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 
 Json = dict[str, Any]
 
 API_VERSION: Final = "admission.k8s.io/v1"
+_KIND: Final = {"apiVersion": API_VERSION, "kind": "AdmissionReview"}
+_PATCHED: Final = (
+    orjson.dumps(_KIND)[:-1]
+    + b',"response":{"uid":%b,"allowed":true,"patchType":"JSONPatch","patch":"%b"}}'
+)
 _PODS: Final = {"group": "", "version": "v1", "resource": "pods"}
 
 
@@ -58,30 +64,30 @@ def read(body: bytes) -> Review:
     return Review(uid=uid, namespace=namespace, pod=pod, dry_run=request.get("dryRun") is True)
 
 
-def allowed(uid: str, operations: Sequence[Json] = ()) -> Json:
+def allowed(uid: str, operations: Sequence[Json] = ()) -> bytes:
     """The answer that lets a pod in, changed by JSON patch ``operations``."""
-    response: Json = {"uid": uid, "allowed": True}
-    if operations:
-        patch = base64.b64encode(json.dumps(list(operations)).encode()).decode()
-        response |= {"patchType": "JSONPatch", "patch": patch}
-    return _review(response)
+    if not operations:
+        return _review({"uid": uid, "allowed": True})
+    # Base64 needs no escapes, so that the most of the answer is not searched for any.
+    patch = base64.b64encode(orjson.dumps(operations))
+    return _PATCHED % (orjson.dumps(uid), patch)
 
 
-def refused(uid: str, *, reason: str, message: str, code: int = 403) -> Json:
+def refused(uid: str, *, reason: str, message: str, code: int = 403) -> bytes:
     """The answer that keeps a pod out; kubectl shows reason and message."""
     status = {"status": "Failure", "code": code, "reason": reason, "message": message}
     return _review({"uid": uid, "allowed": False, "status": status})
 
 
-def _review(response: Json) -> Json:
-    return {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}
+def _review(response: Json) -> bytes:
+    return orjson.dumps({**_KIND, "response": response})
 
 
 def _request(body: bytes) -> Json:
     try:
-        review = json.loads(body)
-    # Deep nesting is garbage as well.
-    except (ValueError, RecursionError) as wrong:
+        # Three times as fast as the standard library, and stricter: it takes UTF-8 alone.
+        review = orjson.loads(body)
+    except orjson.JSONDecodeError as wrong:
         raise NotAReview(f"the body is not JSON: {wrong}") from wrong
     if not isinstance(review, dict):
         raise NotAReview("the body is not a JSON object, expected an AdmissionReview")

@@ -4,21 +4,27 @@ Never decides about pods; never serves probes on the port that the API server ca
 """
 
 import asyncio
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import parse_qs
 
-from aiohttp import web
-
+from rolesanywhere_operator.ports.messages import Answer, Request, Response, Site, said
 from rolesanywhere_operator.webhook import reviews
 from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.patience import patience
-from rolesanywhere_operator.webhook.tally import UNUSABLE
+from rolesanywhere_operator.webhook.tally import UNUSABLE, Unusable
 
 INJECT_PATH: Final = "/inject"
 # etcd takes objects of 1.5 MiB by default, and JSON may double one; a review can hold two.
 LARGEST_REVIEW: Final = 8 * 2**20
+
+_JSON: Final = "application/json"
+_UNUSABLE: Final = {
+    HTTPStatus.REQUEST_TIMEOUT: Unusable.SLOW,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Unusable.TOO_LARGE,
+}
 
 
 def _open() -> bool:
@@ -26,47 +32,72 @@ def _open() -> bool:
     return False
 
 
-def reviewer(admission: Admission, *, closing: Callable[[], bool] = _open) -> web.Application:
-    """The application that the API server calls.
+def reviewer(admission: Admission, *, closing: Callable[[], bool] = _open) -> Site:
+    """What the API server calls.
 
     Once ``closing``, each answer asks for a new connection, which somebody else will get.
     """
-
-    async def inject(request: web.Request) -> web.Response:
-        since = time.perf_counter()
-        answer = await _inject(request, admission)
-        if closing():
-            answer.force_close()
-        admission.tally.took(time.perf_counter() - since)
-        return answer
-
-    app = web.Application(client_max_size=LARGEST_REVIEW)
-    app.router.add_post(INJECT_PATH, inject)
-    return app
+    desk = _Reviewer(admission, closing)
+    return Site(
+        pages={INJECT_PATH: {"POST": desk.inject}},
+        largest_body=LARGEST_REVIEW,
+        patience=_patience,
+        refused=desk.refused,
+    )
 
 
-async def _inject(request: web.Request, admission: Admission) -> web.Response:
-    until = asyncio.get_running_loop().time() + patience(request.query.get("timeout"))
-    if request.content_type != "application/json":
-        admission.tally.answered(UNUSABLE, "ContentType")
-        return web.Response(
-            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            text=f"got content type {request.content_type}, expected application/json\n",
-        )
-    try:
-        async with asyncio.timeout_at(until):
-            body = await request.read()
-        review = reviews.read(body)
-    except TimeoutError:
-        admission.tally.answered(UNUSABLE, "Slow")
-        return web.Response(
-            status=HTTPStatus.REQUEST_TIMEOUT, text="the review did not come in time\n"
-        )
-    except reviews.NotAReview as wrong:
-        admission.tally.answered(UNUSABLE, wrong.code)
-        return web.Response(status=HTTPStatus.BAD_REQUEST, text=f"{wrong}\n")
-    except reviews.UnexpectedReview as wrong:
-        admission.tally.answered(UNUSABLE, wrong.code)
-        answer = reviews.refused(wrong.uid, reason=wrong.code, message=str(wrong), code=400)
-        return web.json_response(answer)
-    return web.json_response(await admission.answer(review, until=until))
+class _Reviewer:
+    def __init__(self, admission: Admission, closing: Callable[[], bool]) -> None:
+        self._admission = admission
+        self._tally = admission.tally
+        self._closing = closing
+
+    def inject(self, request: Request) -> Answer:
+        """The answer to a review, as soon as there is one."""
+        until = request.since + _patience(request.query)
+        if problem := _foreign(request):
+            self._tally.answered(UNUSABLE, Unusable.CONTENT_TYPE)
+            return self._timed(request, said(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, problem))
+        try:
+            answer = self._admission.answer(reviews.read(request.body), until=until)
+        except reviews.NotAReview as wrong:
+            self._tally.answered(UNUSABLE, Unusable.NOT_A_REVIEW)
+            return self._timed(request, said(HTTPStatus.BAD_REQUEST, str(wrong)))
+        except reviews.UnexpectedReview as wrong:
+            self._tally.answered(UNUSABLE, Unusable.UNEXPECTED_REVIEW)
+            answer = reviews.refused(wrong.uid, reason=wrong.code, message=str(wrong), code=400)
+        if isinstance(answer, bytes):
+            return self._timed(request, _review(answer))
+        return self._later(request, answer)
+
+    def refused(self, status: HTTPStatus) -> None:
+        """What came too slowly, or was too much, counts as a review."""
+        if status in _UNUSABLE:
+            self._tally.answered(UNUSABLE, _UNUSABLE[status])
+
+    async def _later(self, request: Request, answer: Awaitable[bytes]) -> Response:
+        return self._timed(request, _review(await answer))
+
+    def _timed(self, request: Request, response: Response) -> Response:
+        self._tally.took(asyncio.get_running_loop().time() - request.since)
+        return replace(response, last=True) if self._closing() else response
+
+
+def _review(answer: bytes) -> Response:
+    return Response(body=answer, content_type=_JSON)
+
+
+def _foreign(request: Request) -> str | None:
+    """Why the body cannot be JSON as it is, going by its head; None where it says that it is."""
+    kind = request.headers.get("content-type", "nothing").partition(";")[0].strip().lower()
+    if kind != _JSON:
+        return f"got content type {kind}, expected {_JSON}"
+    coding = request.headers.get("content-encoding", "identity")
+    if coding != "identity":
+        return f"got content encoding {coding}, expected none"
+    return None
+
+
+def _patience(query: str) -> float:
+    """The seconds that a review may take, from its head to its answer."""
+    return patience(parse_qs(query).get("timeout", [""])[0])

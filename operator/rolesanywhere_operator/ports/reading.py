@@ -1,0 +1,143 @@
+"""Bytes in, requests out: HTTP/1.1 without a socket.
+
+The grammar is llhttp's (Node's own, strict, by httptools). Heads and bodies are bounded here. Never
+waits and never answers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+
+from rolesanywhere_operator.ports.messages import Request
+
+# What a head may have: a request's line and its headers.
+LARGEST_HEAD: Final = 64 * 1024
+
+
+class Stage(Enum):
+    """What of a request has come: nothing, a part of its head, or its head and not all else."""
+
+    BETWEEN = "between"
+    HEAD = "head"
+    BODY = "body"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why no request can be made of what came; what comes after it cannot be read either."""
+
+    status: HTTPStatus
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A request that came whole, and whether its caller wants to go on after it."""
+
+    request: Request
+    goes_on: bool
+
+
+class Reader:
+    """Reads what one caller says, of bodies up to ``largest_body`` bytes, by ``clock``."""
+
+    def __init__(self, *, largest_body: int, clock: Callable[[], float]) -> None:
+        self._largest_body = largest_body
+        self._clock = clock
+        self._parser = httptools.HttpRequestParser(self)
+        self._came: list[Whole] = []
+        self.stage = Stage.BETWEEN
+        self.fault: Fault | None = None
+        self.on_message_begin()
+        self.stage = Stage.BETWEEN
+
+    @property
+    def query(self) -> str:
+        """Of the request whose head came last."""
+        return self._query
+
+    @property
+    def wants_a_go_ahead(self) -> bool:
+        """Whether its caller holds back the body until told to go on (RFC 9110, section 10.1.1)."""
+        waits = self._headers.get("expect", "").lower() == "100-continue"
+        return waits and self.stage is Stage.BODY and not self._size
+
+    def feed(self, data: bytes) -> list[Whole]:
+        """The requests that ``data`` made whole; whether there is a `fault` is to be looked at."""
+        if self.fault:
+            return []
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(HTTPStatus.BAD_REQUEST, "only HTTP/1.1 is spoken here")
+        except httptools.HttpParserError as wrong:
+            self._fail(HTTPStatus.BAD_REQUEST, f"the request is not HTTP/1.1: {wrong}")
+        if self.stage is Stage.HEAD:
+            self._head_size += len(data)
+            if self._head_size > LARGEST_HEAD:
+                self._fail(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    f"got a head of more than {LARGEST_HEAD} bytes",
+                )
+        came, self._came = self._came, []
+        return came
+
+    def _fail(self, status: HTTPStatus, sentence: str) -> None:
+        """The first one counts."""
+        self.fault = self.fault or Fault(status, sentence)
+
+    # What llhttp calls, in the order in which it finds things
+
+    def on_message_begin(self) -> None:
+        self.stage = Stage.HEAD
+        self._head_size = self._size = 0
+        self._url = b""
+        self._query = ""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.stage is Stage.HEAD:  # What trails a body says nothing that is wanted.
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.stage = Stage.BODY
+        self._since = self._clock()
+        self._path, _, self._query = self._url.decode("latin-1").partition("?")
+        # llhttp has seen to it that this is a number.
+        self._bound(int(self._headers.get("content-length") or 0))
+
+    def on_body(self, part: bytes) -> None:
+        self._size += len(part)
+        self._bound(self._size)
+        if not self.fault:
+            self._body.append(part)
+
+    def on_message_complete(self) -> None:
+        self.stage = Stage.BETWEEN
+        if self.fault:
+            return
+        request = Request(
+            method=self._parser.get_method().decode("latin-1"),
+            path=self._path,
+            query=self._query,
+            headers=self._headers,
+            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            since=self._since,
+        )
+        is_current = self._parser.get_http_version() == "1.1"
+        self._came.append(Whole(request, is_current and self._parser.should_keep_alive()))
+
+    def _bound(self, size: int) -> None:
+        if size > self._largest_body:
+            self._fail(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"got a body of more than {self._largest_body} bytes",
+            )

@@ -93,6 +93,8 @@ def kube_controller_manager(binaries: Binaries, *, keys: KeyFiles, kubeconfig: P
         # Its own ClusterRole is small: each controller acts as its own ServiceAccount.
         "--use-service-account-credentials",
         f"--root-ca-file={keys.ca}",
+        # Made at its start, by default in a folder of the machine.
+        f"--flex-volume-plugin-dir={kubeconfig.parent / 'volume-plugins'}",
         # The only one, so there is nobody to hold an election with.
         "--leader-elect=false",
         # Nobody scrapes it, and a second port could be lost to another run.

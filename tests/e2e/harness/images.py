@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -139,7 +139,7 @@ def _shelf(name: str, key: str) -> Path:
 @contextmanager
 def _made_once(archive: Path) -> Iterator[Path | None]:
     """Where to write ``archive`` if it is still to be made; two runs at once make it once."""
-    with (archive.parent / "making.lock").open("w") as lock:
+    with archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if archive.exists():
             yield None
@@ -155,5 +155,5 @@ def _forget_older(name: str) -> None:
     key = "[0-9a-f]" * 12
     made = sorted(_folder().glob(f"{name}-{key}.tar"), key=lambda path: path.stat().st_mtime)
     for archive in made[: -KEPT + 1]:
-        with suppress(FileNotFoundError):
-            archive.unlink()
+        for path in (archive, archive.with_suffix(".lock")):
+            path.unlink(missing_ok=True)

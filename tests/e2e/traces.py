@@ -1,0 +1,77 @@
+"""What a cluster could leave on the machine: looked for everywhere, whatever the harness says."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from tests.e2e.harness import cgroups, configuration
+from tests.e2e.harness.sandbox import Sandbox
+
+PROC: Final = Path("/proc")
+NAMESPACES: Final = ("pid", "net", "mnt")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What of the machine a node could change; equal when nothing has changed."""
+
+    sysctls: tuple[str, ...]
+    links: str
+    packet_filters: str
+    folders: tuple[str, ...]
+
+    @classmethod
+    def look(cls) -> Self:
+        return cls(
+            sysctls=tuple((PROC / "sys" / name).read_text() for name in configuration.PLAN.sysctls),
+            links=_told("ip", "-brief", "link"),
+            packet_filters=_told("iptables-save"),
+            folders=tuple(
+                path for path in (*configuration.PLAN.folders, "/opt/containerd", "/run/containerd",
+                                  "/usr/libexec/kubernetes", "/run/netns", "/etc/cni/net.d")
+                if Path(path).exists()
+            ),
+        )  # fmt: skip
+
+
+def namespaces(sandbox: Sandbox) -> frozenset[str]:
+    """The names that the kernel gives its namespaces, and to others after its end."""
+    return frozenset(_namespaces_of(PROC / str(sandbox.pid)))
+
+
+def of(sandbox: Sandbox, known: frozenset[str] = frozenset()) -> list[str]:
+    """Processes in ``known`` namespaces or that name its folder, mounts, groups, and files."""
+    folder = str(sandbox.folder)
+    found = [f"process {one.name}: {_command(one)}" for one in _processes(folder, known)]
+    mounts = (PROC / "self" / "mountinfo").read_text().splitlines()
+    found += [f"mount {line}" for line in mounts if folder in line]
+    found += [f"control group {one}" for one in cgroups.branches(sandbox.cgroup)]
+    return found + ([f"folder {folder}"] if sandbox.folder.exists() else [])
+
+
+def _processes(folder: str, known: frozenset[str]) -> Iterator[Path]:
+    for process in PROC.glob("[0-9]*"):
+        with suppress(OSError):  # It has ended meanwhile.
+            if folder in _command(process) or known & set(_namespaces_of(process)):
+                yield process
+
+
+def _command(process: Path) -> str:
+    with suppress(OSError):
+        return (process / "cmdline").read_text().replace("\0", " ")
+    return ""
+
+
+def _namespaces_of(process: Path) -> Iterator[str]:
+    for name in NAMESPACES:
+        yield str((process / "ns" / name).readlink())
+
+
+def _told(*command: str) -> str:
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # Counters and dates are in brackets and comments.
+    kept = [line.partition("[")[0] for line in said.splitlines() if not line.startswith("#")]
+    return "\n".join(kept)

@@ -9,13 +9,23 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
-from rolesanywhere_operator.domain import injection, marks, pods, selection
+from rolesanywhere_operator.domain import (
+    bindings,
+    injection,
+    manifests,
+    marks,
+    pods,
+    podsecurity,
+    selection,
+)
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
 from rolesanywhere_operator.domain.turns import Quota
 from rolesanywhere_operator.kube.errors import KubeError
-from rolesanywhere_operator.webhook import reviews
+from rolesanywhere_operator.webhook import levels, reviews
 from rolesanywhere_operator.webhook.catalog import Catalog
+from rolesanywhere_operator.webhook.levels import Levels
 from rolesanywhere_operator.webhook.reviews import Json, Review
 from rolesanywhere_operator.webhook.tally import (
     FAILED,
@@ -50,7 +60,7 @@ def _no_queue(_: Quota) -> None:
 class Admission:
     """Answers for pods, by the bindings of ``catalog``; ``take_turn`` gives places in a fleet.
 
-    ``tally`` counts what became of them.
+    ``level_of`` tells a namespace's Pod Security, and ``tally`` counts what became of pods.
     """
 
     def __init__(
@@ -58,12 +68,17 @@ class Admission:
         catalog: Catalog,
         *,
         sidecar_image: str,
+        sidecar_pkcs11_image: str | None = None,
+        level_of: Levels = levels.unknown,
         take_turn: Callable[[Quota], datetime | None] = _no_queue,
         tally: Tally | None = None,
     ) -> None:
         self.tally = tally or Tally()
         self._catalog = catalog
-        self._sidecar_image = sidecar_image
+        self._image = partial(
+            manifests.default_image, sidecar=sidecar_image, pkcs11=sidecar_pkcs11_image
+        )
+        self._level_of = level_of
         self._take_turn = take_turn
 
     def answer(self, review: Review, *, until: float | None = None) -> bytes | Awaitable[bytes]:
@@ -85,6 +100,9 @@ class Admission:
         try:
             if isinstance(decision, Refuse):
                 decision = await self._decided_again(review, decision, until)
+            if _needs_folders(decision):
+                enforced = await self._level_of(review.namespace, until)
+                decision = podsecurity.judged(decision, enforced)
             return self._given(review, decision)
         except Exception as mistake:
             return self._failed(review, mistake)
@@ -130,7 +148,7 @@ class Admission:
                 operations = injection.inject(
                     review.pod,
                     decision,
-                    default_image=self._sidecar_image,
+                    default_image=self._image(decision.binding),
                     start_after=self._turn_of(review, decision),
                 )
                 return reviews.allowed(review.uid, operations)
@@ -150,7 +168,14 @@ class Admission:
 
 def _is_to_be_asked_about(decision: Decision) -> bool:
     """Whether the copy at hand is not enough."""
-    return isinstance(decision, Refuse) and decision.reason not in _NOT_ABOUT_BINDINGS
+    if isinstance(decision, Refuse):
+        return decision.reason not in _NOT_ABOUT_BINDINGS
+    return _needs_folders(decision)
+
+
+def _needs_folders(decision: Decision) -> bool:
+    """Whether the pod would be given folders of its node."""
+    return isinstance(decision, Inject) and bool(bindings.folders(decision.binding))
 
 
 def _told(decision: Decision) -> Json:

@@ -20,7 +20,7 @@ from rolesanywhere_operator.listeners import listening
 from rolesanywhere_operator.metrics import ApiCalls
 from rolesanywhere_operator.probes import prober
 from rolesanywhere_operator.settings import WebhookSettings
-from rolesanywhere_operator.webhook import metrics, server
+from rolesanywhere_operator.webhook import levels, metrics, server
 from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.catalog import LiveCatalog
 from rolesanywhere_operator.webhook.desk import Desk
@@ -45,10 +45,21 @@ async def run(settings: WebhookSettings) -> None:
     chance = Chance(draw=random.random, sleep=asyncio.sleep)
     calls = ApiCalls("webhook")
     async with client.connect(settings.kubeconfig, observe=calls.observe) as kube:
-        catalog = LiveCatalog(kube, trust_domain=settings.trust_domain, chance=chance)
+        catalog = LiveCatalog(
+            kube,
+            trust_domain=settings.trust_domain,
+            chance=chance,
+            host_paths=settings.allowed_paths,
+        )
         certificate = ServingCertificate(settings.certificate, settings.private_key)
         desk = Desk(settings.turns_per_minute, now=lambda: datetime.now(UTC))
-        admission = Admission(catalog, sidecar_image=settings.sidecar_image, take_turn=desk.take)
+        admission = Admission(
+            catalog,
+            sidecar_image=settings.sidecar_image,
+            sidecar_pkcs11_image=settings.sidecar_pkcs11_image,
+            level_of=levels.asking(kube),
+            take_turn=desk.take,
+        )
         counted = partial(_counted, calls, admission, catalog, certificate, desk)
         async with (
             listening(

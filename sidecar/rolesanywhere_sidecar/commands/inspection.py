@@ -1,7 +1,8 @@
 """``read-certificate-data`` and ``sign-string``: what is in the identity's files, and does it work.
 
-Both print what AWS's credential helper prints, byte for byte; of a folder, which it does not read,
-a list for people and for jq. Neither asks AWS, nor needs to know what is to be assumed.
+Both print what AWS's credential helper prints, byte for byte; but of a folder, which it does not
+read, and of tokens, a list for people and for jq. Neither asks AWS, nor needs to know what is to be
+assumed.
 """
 
 import base64
@@ -18,11 +19,17 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from rolesanywhere_contract import pkcs11uri
 from rolesanywhere_contract.settings import IdentitySettings
 from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.commands import terminal
+from rolesanywhere_sidecar.documents import timestamp
 from rolesanywhere_sidecar.identities import sources
-from rolesanywhere_sidecar.identities.certificates import InvalidIdentity, PublicKey
+from rolesanywhere_sidecar.identities.certificates import (
+    InvalidIdentity,
+    PublicKey,
+    read_certificates,
+)
 from rolesanywhere_sidecar.identities.identity_files import IdentityFiles
 from rolesanywhere_sidecar.identities.keys import Digest, FileKey
 from rolesanywhere_sidecar.identities.keys.mldsa import MldsaKey
@@ -30,6 +37,7 @@ from rolesanywhere_sidecar.identities.names import fits, go_string
 
 if TYPE_CHECKING:
     from rolesanywhere_sidecar.identities.pkcs11.hardwarekey import HardwareKey
+    from rolesanywhere_sidecar.identities.pkcs11.listing import Listed
 
 _HASHES: Final = ("SHA256", "SHA384", "SHA512")
 
@@ -45,9 +53,11 @@ _MLDSA: Final[Mapping[type, str]] = {
 
 
 def read_certificate_data(settings: IdentitySettings) -> int:
-    """Print the certificate, or a list of all in a folder; the exit code."""
+    """Print the certificate, or a list of all in a folder or in tokens; the exit code."""
 
     def work() -> bytes:
+        if pkcs11uri.is_one(settings.certificate):
+            return _in_tokens(settings)
         found = _found(settings)
         if Path(settings.certificate).is_dir():
             return _listed(found)
@@ -121,6 +131,44 @@ def _found(settings: IdentitySettings) -> list[x509.Certificate]:
     if files.latest:
         found = sorted(found, key=lambda each: each.not_valid_after_utc)[-1:]
     return found
+
+
+def _in_tokens(settings: IdentitySettings) -> bytes:
+    """Each certificate with what names it, also where it cannot be read itself."""
+    with closing(sources.source(settings, env=os.environ)) as source:
+        selector = source.wanted()
+        listed = [] if isinstance(source, IdentityFiles) else source.listing()
+    found = [(each, _readable(each)) for each in listed]
+    if selector is not None:
+        found = [(each, held) for each, held in found if held and fits(selector, held)]
+    return json.dumps([_of_token(each, held) for each, held in found], indent=2).encode()
+
+
+def _readable(listed: "Listed") -> x509.Certificate | None:
+    try:
+        return read_certificates(listed.certificate.der, where="the token")[0]
+    except InvalidIdentity:
+        return None
+
+
+def _of_token(listed: "Listed", certificate: x509.Certificate | None) -> dict[str, object]:
+    """``privateKey`` is null where ``privateKeyUnseen`` says why nobody knows."""
+    named: dict[str, object] = {
+        "uri": str(listed.certificate.uri),
+        "slot": listed.certificate.token.slot.slot_id,
+        "privateKey": listed.has_key,
+    }
+    if listed.has_key is None:
+        named["privateKeyUnseen"] = listed.unseen
+    if certificate is None:
+        return {**named, "problem": "the certificate cannot be read"}
+    return {
+        **named,
+        "subject": go_string(certificate.subject),
+        "issuer": go_string(certificate.issuer),
+        "notAfter": timestamp(certificate.not_valid_after_utc),
+        **document(certificate),
+    }
 
 
 def _listed(certificates: list[x509.Certificate]) -> bytes:

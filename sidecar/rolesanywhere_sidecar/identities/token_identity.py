@@ -26,10 +26,11 @@ from rolesanywhere_sidecar.identities.identity import Identity, KeyMismatch, ass
 from rolesanywhere_sidecar.identities.identity_files import Collection, Found, IdentityFiles
 from rolesanywhere_sidecar.identities.keys import FileKey, SigningKey
 from rolesanywhere_sidecar.identities.keys.proof import verifies
-from rolesanywhere_sidecar.identities.pkcs11 import leaves, locating, mechanisms
+from rolesanywhere_sidecar.identities.pkcs11 import leaves, listing, locating, mechanisms
 from rolesanywhere_sidecar.identities.pkcs11.conversation import Conversation, Token, TokenKey
 from rolesanywhere_sidecar.identities.pkcs11.hardwarekey import HardwareKey, Place, Tokens
 from rolesanywhere_sidecar.identities.pkcs11.leaves import Leaf
+from rolesanywhere_sidecar.identities.pkcs11.listing import Listed
 from rolesanywhere_sidecar.identities.pkcs11.pins import Pin, PinSource
 from rolesanywhere_sidecar.identities.pkcs11.supervisor import TOTAL_SECONDS
 from rolesanywhere_sidecar.identities.volumes import Contents
@@ -107,6 +108,17 @@ class TokenIdentity:
             (
                 *(Found(each.certificate, str(each.held.uri)) for each in found),
                 *(Found(each, str(self.files.intermediates)) for each in in_files),
+            )
+        )
+
+    def listing(self) -> Sequence[Listed]:
+        """Every certificate that is meant, for who looks for the right URI. Blocks; raises as
+        `load`."""
+        pin = self._pin(volumes.read_together(tuple(self._places())))
+        uri = self.certificate_uri or Pkcs11Uri()
+        return self.tokens.run(
+            lambda talk: listing.listing(
+                uri, talk, log_in=partial(self.tokens.log_in, talk, pin=pin)
             )
         )
 

@@ -35,7 +35,12 @@ def an_injected_pod(name: str = "p", *, binding: str = "reports", generation: in
 
 
 def a_binding(generation: int = 1, **status: Any) -> Json:
-    """A binding as the API server holds it."""
+    """A binding as the API server holds it, judged."""
+    return a_new_binding(generation, observedGeneration=generation, **status)
+
+
+def a_new_binding(generation: int = 1, **status: Any) -> Json:
+    """One that nobody has judged yet."""
     metadata = {"namespace": "team-a", "name": "reports", "generation": generation}
     return {"metadata": {**metadata, "resourceVersion": "1"}, "status": status}
 
@@ -226,6 +231,20 @@ async def test_what_the_status_says_already_is_not_written() -> None:
     task.cancel()
     assert server.written == []
     assert keeping.counts == {REPORTS: Count(1, 1, 0)}
+
+
+async def test_a_binding_gets_its_count_after_its_first_conditions() -> None:
+    """Both at once would be a conflict, and a third write."""
+    server = Server(pods=[an_injected_pod()], running=[], bindings=[a_new_binding()])
+    times = Times()
+    keeping, task = await kept(server, times)
+    assert server.written == []
+    assert keeping.counts == {REPORTS: Count(1, 0, 0)}
+    server.watches["bindings"].put_nowait({"type": "MODIFIED", "object": a_binding()})
+    await times.settle()
+    await times.settle()
+    task.cancel()
+    assert len(server.written) == 1
 
 
 async def test_a_thousand_pods_in_a_second_are_two_writes() -> None:

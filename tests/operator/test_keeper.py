@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -512,3 +512,47 @@ async def test_an_event_that_cannot_be_posted_costs_no_second_look() -> None:
         await settled()
     assert api.calls[f"PATCH {STATUS}"] == 1
     assert api.reasons()["Ready"] == ("True", "Accepted")
+
+
+async def test_no_status_waits_for_an_event(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow(Api):
+        async def request(self, method: str, path: str, **more: Any) -> Json:
+            if method == "POST":
+                self.calls[f"POST {path}"] += 1
+                await asyncio.Event().wait()
+            return await super().request(method, path, **more)
+
+    api = Slow()
+    async with keeping(api) as keeper:
+        await api.watching.wait()
+        for wanted in ({"secret": {"name": "mine"}}, ASKING, {"secret": {"name": "mine"}}):
+            keeper.saw(api.binding(identity=wanted))
+            await settled()
+    assert api.calls[f"POST {EVENTS}"] == 3
+    assert api.reasons()["Ready"] == ("True", "Accepted")
+    assert "event not posted" not in caplog.text
+
+
+async def test_a_driver_that_a_binding_needs_is_looked_for_and_picked_up() -> None:
+    async def at_once(seconds: float) -> None:
+        await asyncio.sleep(0 if seconds < 60 else 3600)
+
+    driver = "/apis/storage.k8s.io/v1/csidrivers/certificates.example.com"
+    api, at = Api(), [NOON]
+    async with keeping(api, now=lambda: at[0], sleep=at_once) as keeper:
+        await api.watching.wait()
+        keeper.saw(api.binding(identity={"csi": {"driver": "certificates.example.com"}}))
+        await settled()
+        assert api.reasons() == {
+            "Accepted": ("True", "Valid"),
+            "IdentityReady": ("False", "DriverMissing"),
+            "Ready": ("False", "DriverMissing"),
+        }
+        assert api.calls[f"GET {driver}"] == 1
+        api.objects[driver] = {"spec": {"volumeLifecycleModes": ["Ephemeral"]}}
+        at[0] += timedelta(seconds=11)
+        await settled()
+    assert api.reasons()["IdentityReady"] == ("Unknown", "PerPod")
+    assert api.reasons()["Ready"] == ("True", "Accepted")
+    assert [one["reason"] for one in api.events] == ["DriverMissing", "Accepted"]
+    assert api.calls[f"PATCH {STATUS}"] == 2

@@ -3,7 +3,7 @@
 Pods are followed by two watches of metadata alone, so that no spec of a pod ever enters this
 process: those that are not over, and of these the ones that run. A kubelet says that a pod runs
 when its sidecars have passed their startup probes, which ours does with its first session. Never
-writes a count twice, nor more than one a second to one binding.
+writes a count twice, nor more than one a second to one binding, nor before the first conditions.
 """
 
 import asyncio
@@ -112,7 +112,13 @@ class Census:
         bindings = dict(self._bindings)
         self._counts = census.tally(self._injected, dict(self._running), bindings)
         self._written = {key: made for key, made in self._written.items() if key in bindings}
-        due = [key for key in bindings if self._counts[key] != self._said(key, bindings[key])]
+        due = [
+            key
+            for key, one in bindings.items()
+            # Who judges a binding for the first time writes over the version that it has judged:
+            # two that write at once would cost a third write. The watch brings it back here.
+            if one.judged and self._counts[key] != self._said(key, one)
+        ]
         settled = True
         for first in range(0, len(due), AT_ONCE):
             writes = (self._write(key, bindings[key]) for key in due[first : first + AT_ONCE])

@@ -14,16 +14,17 @@ from typing import Any, Final
 
 from rolesanywhere_contract.names import API_VERSION, PLURAL
 from rolesanywhere_operator.controller import reconcile
+from rolesanywhere_operator.controller.announcing import Announcer
 from rolesanywhere_operator.controller.certificates import Certificates, Client
 from rolesanywhere_operator.controller.provisions import ABSENCE, Provisions
 from rolesanywhere_operator.controller.requests import Requests
 from rolesanywhere_operator.controller.rounds import Key, Rounds, uncounted
-from rolesanywhere_operator.domain import bindings, certificates, events
+from rolesanywhere_operator.domain import bindings, certificates
 from rolesanywhere_operator.domain.bindings import Binding, Entry
 from rolesanywhere_operator.domain.identities import PerBindingIdentity
 from rolesanywhere_operator.domain.issuance import Issuance, Obstacle
 from rolesanywhere_operator.kube.client import MERGE_PATCH, Json
-from rolesanywhere_operator.kube.errors import KubeError, NotFound
+from rolesanywhere_operator.kube.errors import NotFound
 from rolesanywhere_operator.kube.reflector import Chance
 
 log = logging.getLogger(__name__)
@@ -47,13 +48,13 @@ class Keeper:
         looked: Callable[[str], None] = uncounted,
     ) -> None:  # fmt: skip
         self._kube = kube
-        self._reporter = reporter
         self._now = now
         self._chance = chance
         self._read = partial(bindings.read, trust_domain=trust_domain, host_paths=host_paths)
         self._bodies: dict[Key, Json] = {}
         self._rounds = Rounds(self._look, chance=chance, looked=looked)
         self._certificates = Certificates(kube, chance=chance, changed=self._mark)
+        self._announcer = Announcer(kube, reporter=reporter, now=now)
         self._requests = Requests(kube)
         self._provisions = Provisions(kube, now=now)
 
@@ -78,6 +79,7 @@ class Keeper:
         """Keep what was seen true, for ever."""
         async with asyncio.TaskGroup() as together:
             together.create_task(self._certificates.run())
+            together.create_task(self._announcer.run())
             together.create_task(self._rounds.run())
 
     def _mark(self, key: Key | None) -> None:
@@ -145,29 +147,15 @@ class Keeper:
             raise _Vanished from gone
         if self._bodies.get(_key(body)) is body:
             self._bodies[_key(body)] = written
-        await self._announce(body, status)
+        self._announce(body, status)
 
-    async def _announce(self, body: Json, status: Json) -> None:
+    def _announce(self, body: Json, status: Json) -> None:
         news = reconcile.announcement(body, status)
-        if news is None:
-            return
-        namespace, name = _key(body)
-        where = {"namespace": namespace, "binding": name}
-        log.info("binding judged", extra={**where, "reason": news.reason})
-        event = events.manifest(
-            body,
-            kind=news.type,
-            reason=news.reason,
-            message=news.message,
-            now=self._now(),
-            reporter=self._reporter,
-        )
-        try:
-            await self._kube.request("POST", f"/api/v1/namespaces/{namespace}/events", body=event)
-        except KubeError as problem:
-            # The status says it all, and stays: nothing is worth a second look for this.
-            log.warning("event not posted", extra={**where, "code": problem.code,
-                                                   "problem": str(problem)})  # fmt: skip
+        if news is not None:
+            namespace, name = _key(body)
+            where = {"namespace": namespace, "binding": name}
+            log.info("binding judged", extra={**where, "reason": news.reason})
+            self._announcer.tell(body, news)
 
 
 class _Vanished(Exception):

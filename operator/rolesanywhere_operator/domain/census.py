@@ -39,11 +39,15 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A binding as far as counting goes: what its status says of pods, if it is whole."""
+    """A binding as far as counting goes: what its status says of pods, if it is whole.
+
+    ``judged``: it has a status at all. One that has none is about to get one.
+    """
 
     generation: int
     version: str
     said: Count | None
+    judged: bool = True
 
 
 def read_pod(pod: Json) -> Injected | None:
@@ -63,13 +67,15 @@ def uid(pod: Json) -> str:
 def read_binding(body: Json) -> Counted:
     """The binding ``body`` as the API server holds it."""
     metadata = mapping(body.get("metadata"))
-    told = mapping(mapping(body.get("status")).get("pods"))
+    status = mapping(body.get("status"))
+    told = mapping(status.get("pods"))
     numbers = [told.get(name) for name in ("injected", "ready", "outdated")]
     whole = all(isinstance(number, int) for number in numbers)
     return Counted(
         generation=int(metadata.get("generation") or 0),
         version=str(metadata.get("resourceVersion") or ""),
         said=Count(*numbers) if whole else None,  # type: ignore[arg-type]  # whole numbers they are
+        judged="observedGeneration" in status,
     )
 
 

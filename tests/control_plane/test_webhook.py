@@ -4,10 +4,13 @@ Only the address is not the chart's: the API server of these tests knows no Serv
 """
 
 import json
+import re
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -22,6 +25,7 @@ from tests.operator.certificates import a_pair
 from tests.support.tools import build_or_skip
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
+ROOT: Final = Path(__file__).parents[2]
 OUTAGE: Final = "cannot follow the API server, keeping what is known"
 
 RESTRICTED: Final[dict[str, Any]] = {
@@ -123,6 +127,15 @@ def test_a_pod_that_asks_is_injected(team: Team) -> None:
     assert pod["metadata"]["labels"]["rolesanywhere.dev/binding"] == "reports"
     env = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
     assert env["AWS_CONTAINER_CREDENTIALS_FULL_URI"] == "http://127.0.0.1:9911/v1/credentials"
+
+
+@pytest.mark.parametrize("page", ["docs/chart.md", "charts/rolesanywhere/templates/NOTES.txt"])
+def test_one_line_tells_whether_the_api_server_reaches_it(team: Team, page: str) -> None:
+    [line] = re.findall(r"kubectl (-n default run probe .*)", (ROOT / page).read_text())
+    with pytest.raises(KubectlFailed, match="MalformedAnnotation"):
+        team.control_plane.kubectl(*shlex.split(line))
+    with pytest.raises(KubectlFailed, match="not found"):
+        team.control_plane.kubectl("-n", "default", "get", "pod", "probe")
 
 
 def test_a_binding_serves_the_very_next_pod(team: Team) -> None:

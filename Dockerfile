@@ -1,10 +1,12 @@
-# Two images from one file; plain enough for docker, podman and buildah.
+# Three images from one file; plain enough for docker, podman and buildah.
 #
-#   docker build --target sidecar  -t rolesanywhere-sidecar .
-#   docker build --target operator -t rolesanywhere-operator .
+#   docker build --target sidecar         -t rolesanywhere-sidecar .
+#   docker build --target sidecar-pkcs11  -t rolesanywhere-sidecar-pkcs11 .
+#   docker build --target operator        -t rolesanywhere-operator .
 #
-# BASE_IMAGE is any image with Python 3.11 or newer as python3, with its venv module. The last
-# stages run nothing but Python: what builds and installs stays behind in the stages before.
+# BASE_IMAGE is any image with Python 3.11 or newer as python3, with its venv module; for
+# sidecar-pkcs11, whose modules are Debian's packages, one of Debian. The last stages run nothing but
+# Python: what builds and installs stays behind in the stages before.
 
 ARG BASE_IMAGE=python:3.13-slim-bookworm
 
@@ -20,6 +22,13 @@ RUN /installer/bin/pip install --no-compile --no-deps --require-hashes --target 
 COPY sidecar/rolesanywhere_contract /app/rolesanywhere_contract
 COPY sidecar/rolesanywhere_sidecar /app/rolesanywhere_sidecar
 # Compiled here, because a container with a read-only root could never keep what it compiled.
+RUN python3 -m compileall -q /app && rm -rf /app/bin
+
+FROM installer AS sidecar-pkcs11-app
+COPY requirements/pkcs11.txt .
+RUN /installer/bin/pip install --no-compile --no-deps --require-hashes --target /app --requirement pkcs11.txt
+COPY sidecar/rolesanywhere_contract /app/rolesanywhere_contract
+COPY sidecar/rolesanywhere_sidecar /app/rolesanywhere_sidecar
 RUN python3 -m compileall -q /app && rm -rf /app/bin
 
 FROM installer AS operator-app
@@ -43,5 +52,20 @@ ENTRYPOINT ["python3", "-m", "rolesanywhere_operator"]
 
 FROM runtime AS sidecar
 COPY --from=sidecar-app /app /app
+ENTRYPOINT ["python3", "-m", "rolesanywhere_sidecar"]
+CMD ["serve"]
+
+# The same, and what keys in hardware take: p11-kit's client, proxy and server, tpm2-pkcs11 with its
+# ways to a TPM, and OpenSC for smart cards. /usr/lib/pkcs11 is their folder whatever the processor.
+# udev comes along for the device's group on a host; no container has one, and it is a third of all.
+FROM runtime AS sidecar-pkcs11
+USER root
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends p11-kit p11-kit-modules libtpm2-pkcs11-1 libtss2-tcti-device0 libtss2-tcti-tabrmd0 opensc-pkcs11 \
+    && ln -s "$(dirname /usr/lib/*/pkcs11/p11-kit-client.so)" /usr/lib/pkcs11 \
+    && dpkg --purge --force-depends udev tpm-udev \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
+USER 65532:65532
+COPY --from=sidecar-pkcs11-app /app /app
 ENTRYPOINT ["python3", "-m", "rolesanywhere_sidecar"]
 CMD ["serve"]

@@ -71,6 +71,20 @@ MATRIX: Final[dict[str, dict[str, Any]]] = {
         }
     },
     "monitored": {"monitoring": EVERY_MONITOR},
+    "folders of nodes": {"pkcs11": {"hostPaths": ["/opt/vendor", "/run/p11-kit"]}},
+    "a p11-kit server": {
+        "pkcs11Server": {
+            "enabled": True,
+            "namespace": "hsm",
+            "token": "pkcs11:serial=0102;model=x",
+            "deviceResource": "example.com/tpm",
+            "store": "/var/lib/tpm2-pkcs11",
+            "hostPaths": ["/opt/vendor"],
+            "supplementalGroups": [109],
+            "tolerations": [{"operator": "Exists"}],
+            "podLabels": {"team": "platform"},
+        }
+    },
     "no policy on bindings": {"bindings": {"requireAssume": False}},
 }
 

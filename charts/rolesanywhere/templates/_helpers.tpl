@@ -52,7 +52,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- $registry := ($root.Values.global).imageRegistry | default $images.registry -}}
 {{- $digest := get ($images.digests | default dict) $program -}}
 {{- with $registry }}{{ trimSuffix "/" . }}/{{ end -}}
-{{- get $images $program -}}
+{{- get $images $program | default (eq $program "sidecarPkcs11" | ternary "rolesanywhere-sidecar-pkcs11" "") -}}
 {{- if $digest }}@{{ $digest }}{{ else }}:{{ $images.tag | default $root.Chart.AppVersion }}{{ end -}}
 {{- end -}}
 

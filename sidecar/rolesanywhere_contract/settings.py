@@ -91,6 +91,13 @@ def _path(given: str) -> str:
     return given
 
 
+def _path_or_uri(given: str) -> str:
+    """As it is: what a URI asks for, and whether it is done, is seen by who uses it."""
+    if pkcs11uri.is_one(given):
+        pkcs11uri.Pkcs11Uri.parse(given)
+    return _path(given)
+
+
 def _moment(given: str) -> datetime:
     try:
         moment = datetime.fromisoformat(given)
@@ -150,14 +157,14 @@ class IdentitySettings:
 
     certificate: str = field(
         metadata=described(
-            _path,
+            _path_or_uri,
             "leaf certificate and its chain: file or folder (PEM, DER, PKCS#12), or pkcs11: URI",
         )
     )
     private_key: str | None = field(
         default=None,
         metadata=described(
-            _path,
+            _path_or_uri,
             "private key: file (PEM, DER, PKCS#12) or pkcs11: URI (default: the certificate's)",
         ),
     )

@@ -149,6 +149,14 @@ def test_content_in_place_of_a_path_is_refused_and_never_repeated(name: str, con
     assert mistake == f"ROLESANYWHERE_{name}: is the content of a file, expected the path of one"
 
 
+@pytest.mark.parametrize("name", ["ROLESANYWHERE_CERTIFICATE", "ROLESANYWHERE_PRIVATE_KEY"])
+def test_a_uri_that_is_none_is_named_by_its_setting_and_its_pin_never(name: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_env(SMALLEST | {name: "pkcs11:token=a b?pin-value=483920"})
+    assert f"{name}: the PKCS#11 URI has a character in token" in str(caught.value)
+    assert "483920" not in str(caught.value)
+
+
 def test_the_endpoint_follows_the_trust_anchor_unless_it_is_set() -> None:
     settings = Settings.from_env(SMALLEST)
     assert settings.service_url == "https://rolesanywhere.eu-west-1.amazonaws.com"

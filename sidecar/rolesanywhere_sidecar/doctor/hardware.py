@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
-from rolesanywhere_contract.pkcs11uri import Pkcs11Uri
+from rolesanywhere_contract.pkcs11uri import InvalidPkcs11Uri, Pkcs11Uri
 from rolesanywhere_contract.settings import IdentitySettings
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, skipped, warning
 from rolesanywhere_sidecar.identities import sources
@@ -60,6 +60,9 @@ def look(settings: IdentitySettings, env: Mapping[str, str]) -> Seen | None:
 def judge(seen: Seen) -> Iterator[Finding]:
     """The module, and each token that is meant."""
     problem = seen.problem
+    if isinstance(problem, InvalidPkcs11Uri):
+        yield failure(Check.TOKEN, problem.problem, problem.hint or _REMEDY)
+        return
     if seen.library is None:
         told = problem or RolesAnywhereError("no PKCS#11 module answers")
         yield failure(Check.MODULE, told.problem, told.hint or _REMEDY)
@@ -81,7 +84,7 @@ def judge_pin(seen: Seen, problem: RolesAnywhereError | None) -> Finding:
     if not any(token.login_required for token in seen.meant):
         return ok(Check.PIN, "the token asks for no PIN")
     if problem is not None and not isinstance(problem, _AFTER_LOGIN):
-        return skipped(Check.PIN, "it was not tried, because of what is told below")
+        return skipped(Check.PIN, "how the token takes it shows once what is told below is mended")
     if seen.pin.value is not None and seen.pin.file is None:
         return warning(
             Check.PIN,

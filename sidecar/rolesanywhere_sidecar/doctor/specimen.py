@@ -22,7 +22,7 @@ from rolesanywhere_sidecar.doctor import chains, demands, tags
 from rolesanywhere_sidecar.doctor.findings import Check, Finding, failure, ok, skipped
 from rolesanywhere_sidecar.identities import sources
 from rolesanywhere_sidecar.identities.certificates import described
-from rolesanywhere_sidecar.identities.identity import Identity, KeyMismatch
+from rolesanywhere_sidecar.identities.identity import Identity, KeyMismatch, NoSuchCertificate
 from rolesanywhere_sidecar.identities.identity_files import IdentityFiles, UnreadableFile
 from rolesanywhere_sidecar.identities.keys import (
     InvalidKey,
@@ -195,6 +195,8 @@ def _private_key(specimen: Specimen) -> Finding:
         return failure(Check.PRIVATE_KEY, problem.problem, problem.hint or _LOOK)
     if isinstance(specimen.problem, KeyMismatch):
         return ok(Check.PRIVATE_KEY, "the private key can be used")
+    if isinstance(problem, NoSuchCertificate):
+        return skipped(Check.PRIVATE_KEY, "without its certificate, it is not known which it is")
     return skipped(Check.PRIVATE_KEY, "the files could not be read, see above")
 
 

@@ -125,7 +125,12 @@ def self_serving(
                 yield release
         finally:
             control_plane.kubectl(
-                "delete", "--filename=-", f"--namespace={namespace}", "--wait=false", input=text
+                "delete",
+                "--filename=-",
+                f"--namespace={namespace}",
+                "--wait=false",
+                "--ignore-not-found",
+                input=text,
             )
 
 

@@ -1,5 +1,6 @@
 """The controller as a process of its own, with the chart's permissions, on a real API server."""
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,14 @@ from typing import Final
 from tests.cluster.controllers import LEASE, LEASE_SECONDS, Cluster, told
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
-# A kind that this version knows and does not serve.
-OTHER_IDENTITY: Final = {"pkcs11": {"uri": "pkcs11:token=node", "modulePath": "/usr/lib/p11.so"}}
+# A key in hardware that takes a folder of the node, of which the operator allows none.
+NOT_ALLOWED: Final = {
+    "pkcs11": {
+        "uri": "pkcs11:token=node",
+        "modulePath": "/opt/vendor/lib/p11.so",
+        "hostPaths": ["/opt/vendor"],
+    }
+}
 
 
 def test_a_good_binding_becomes_ready_and_a_change_is_followed(cluster: Cluster) -> None:
@@ -31,10 +38,10 @@ def test_a_good_binding_becomes_ready_and_a_change_is_followed(cluster: Cluster)
     ):
         assert before["lastTransitionTime"] == after["lastTransitionTime"]
 
-    cluster.apply(identity=OTHER_IDENTITY)
+    cluster.apply(identity=NOT_ALLOWED)
     third = cluster.judged(generation=3)
-    assert told(third)["Ready"] == ("False", "UnsupportedIdentity")
-    assert told(third)["Accepted"] == ("False", "UnsupportedIdentity")
+    assert told(third)["Ready"] == ("False", "HostPathNotAllowed")
+    assert told(third)["Accepted"] == ("False", "HostPathNotAllowed")
 
 
 def test_a_binding_made_under_a_running_controller_is_judged(cluster: Cluster) -> None:
@@ -65,6 +72,16 @@ def test_nothing_but_the_status_is_written(cluster: Cluster) -> None:
     assert after["spec"] == before["spec"]
     assert after["metadata"].keys() == before["metadata"].keys()
     assert not {"annotations", "finalizers"} & after["metadata"].keys()
+    # kopf keeps no notes, neither there nor here.
+    assert after["status"].keys() <= {"observedGeneration", "conditions", "identity", "pods"}
+    shown = ["get", "rolesanywherebinding/reports", "--output=json", "--show-managed-fields"]
+    text = cluster.control_plane.kubectl(*shown, f"--namespace={cluster.namespace}")
+    written = [
+        (one["manager"], one.get("subresource"))
+        for one in json.loads(text)["metadata"]["managedFields"]
+        if one["manager"] != "kubectl"
+    ]
+    assert {subresource for _, subresource in written} == {"status"}
 
 
 def test_a_deleted_binding_is_gone_though_no_controller_runs(cluster: Cluster) -> None:
@@ -83,7 +100,7 @@ def test_becoming_ready_is_an_event_and_staying_so_is_none(cluster: Cluster) -> 
     cluster.judged(generation=1)
     cluster.apply(durationSeconds=1800)
     cluster.judged(generation=2)
-    cluster.apply(identity=OTHER_IDENTITY)
+    cluster.apply(identity=NOT_ALLOWED)
     cluster.judged(generation=3)
 
     def posted() -> list[tuple[str, str]]:
@@ -96,7 +113,7 @@ def test_becoming_ready_is_an_event_and_staying_so_is_none(cluster: Cluster) -> 
 
     assert eventually("two Events are posted", posted) == [
         ("Normal", "Accepted"),
-        ("Warning", "UnsupportedIdentity"),
+        ("Warning", "HostPathNotAllowed"),
     ]
 
 

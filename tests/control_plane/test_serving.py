@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chart.helm import FULLNAME
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.programs import Program
 from tests.cluster.relay import PROBE_SECONDS, repeated
@@ -70,6 +71,18 @@ def test_without_its_secret_the_webhook_waits_and_the_controller_brings_it(
     ready(webhook)
     creator = Creator(release.control_plane, users, name="first")
     eventually("pods are injected", lambda: serves(creator))
+
+
+def test_the_secret_goes_with_the_release(release: SelfServing) -> None:
+    controller = release.controller()
+    eventually("there is a certificate", lambda: release.secret().get("tls.crt"))
+    # As helm uninstall does; its Deployment is gone by then.
+    controller.popen.terminate()
+    controller.popen.wait(PATIENCE_SECONDS)
+    assert release.secret()
+    here = f"--namespace={release.namespace}"
+    release.control_plane.kubectl("delete", "serviceaccount", f"{FULLNAME}-controller", here)
+    eventually("it is collected", lambda: not release.secret())
 
 
 @pytest.mark.long

@@ -59,15 +59,6 @@ async def test_every_event_of_a_binding_is_told(event: str | None, told: str) ->
     assert watcher.told == [(told, "reports")]
 
 
-def test_working_notes_go_into_the_status_alone() -> None:
-    persistence = routes.settings().persistence
-    assert isinstance(persistence.progress_storage, kopf.StatusProgressStorage)
-    assert isinstance(persistence.diffbase_storage, kopf.StatusDiffBaseStorage)
-    assert persistence.progress_storage.field == ("status", "kopf", "progress")
-    assert persistence.progress_storage.touch_field == ("status", "kopf", "touched")
-    assert persistence.diffbase_storage.field == ("status", "kopf", "lastHandled")
-
-
 def test_a_warning_of_kopf_comes_without_its_settings(caplog: pytest.LogCaptureFixture) -> None:
     routes.quieten_logs()
     logger = logging.getLogger("kopf.objects")

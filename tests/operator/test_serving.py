@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -28,7 +29,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from rolesanywhere_operator.controller import minting
+from rolesanywhere_operator.controller import minting, whoami
 from rolesanywhere_operator.controller.serving import CertificateKeeper, Place
 from rolesanywhere_operator.domain.authorities import (
     AUTHORITY_LIFE,
@@ -425,3 +426,50 @@ class Interleavings(RuleBasedStateMachine):
 
 TestInterleavings: Any = Interleavings.TestCase
 TestInterleavings.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+ACCOUNT = {"username": "system:serviceaccount:aws-system:controller", "uid": "sa-1"}
+
+
+def test_the_secret_goes_with_the_account_that_made_it() -> None:
+    owner = whoami.reference(ACCOUNT, namespace="aws-system")
+    place = replace(PLACE, owner=owner)
+    objects = ScriptedObjects(place.configuration_path, secret=place.secret_path)
+    written: list[Any] = []
+
+    class Written(ScriptedObjects):
+        async def request(self, method: str, path: str, **more: Any) -> Any:
+            if method == "PATCH" and path == place.secret_path:
+                written.append(more["body"]["metadata"]["ownerReferences"])
+            return await objects.request(method, path, **more)
+
+    keeper = CertificateKeeper(
+        Written(secret=place.secret_path), place, now=lambda: NOON, clock=lambda: 0.0
+    )
+    while finished(keeper.look()):
+        pass
+    reference = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "controller", "uid": "sa-1"}
+    assert written
+    assert all(one == [reference] for one in written)
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {}, {"username": "admin", "uid": "1"}, {"username": ACCOUNT["username"]},
+        {"username": "system:serviceaccount:elsewhere:controller", "uid": "sa-1"},
+        {"username": "system:serviceaccount:aws-system:a:b", "uid": "sa-1"},
+    ],
+)  # fmt: skip
+def test_nobody_elses_object_is_made_an_owner(user: dict[str, str]) -> None:
+    assert whoami.reference(user, namespace="aws-system") is None
+
+
+async def test_who_cannot_find_out_who_it_is_does_without(caplog: pytest.LogCaptureFixture) -> None:
+    class Refusing:
+        async def request(self, method: str, path: str, *, body: Any = None) -> Any:
+            assert (method, path) == ("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews")
+            raise Unavailable("away", status=503)
+
+    assert await whoami.owner(Refusing(), namespace="aws-system") is None
+    assert "cannot find out who this process is" in caplog.text

@@ -15,7 +15,6 @@ from rolesanywhere_operator.controller.pulse import WATCH_SECONDS
 
 # Objects a page when listing: memory against requests; what client-go's pager asks for.
 _CHUNK: Final = 500
-_FIELD: Final = "status.kopf"
 
 
 class Watcher(Protocol):
@@ -45,8 +44,8 @@ def registry(
     routes = kopf.OperatorRegistry()
     kopf.on.login(registry=routes, id="login")(log_in)
     # Named in full: a bare plural makes kopf ask every API group there is, and die of a sick one.
-    # Of events, not of creations and updates: kopf would keep notes on these in each binding, and
-    # a Certificate's change is none of them.
+    # Of events, not of creations and updates: kopf would keep notes on these in each binding, and a
+    # finalizer for deletions, and a Certificate's change is none of them. So it writes nothing.
     kopf.on.event(group=GROUP, version=VERSION, plural=PLURAL, registry=routes, id="binding")(
         binding_seen
     )
@@ -66,17 +65,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.server_timeout = WATCH_SECONDS
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
-    # Working notes go into the status, where no GitOps tool takes them for drift, and no
-    # finalizer is ever set, so a namespace can go while the controller is away.
-    chosen.persistence.finalizer = f"{GROUP}/finalizer"
-    chosen.persistence.progress_storage = kopf.StatusProgressStorage(
-        field=f"{_FIELD}.progress", touch_field=f"{_FIELD}.touched"
-    )
-    chosen.persistence.diffbase_storage = kopf.StatusDiffBaseStorage(field=f"{_FIELD}.lastHandled")
-    chosen.posting.loggers = False
-    chosen.posting.reporting_component = "rolesanywhere-controller"
-    chosen.posting.event_name_prefix = "rolesanywhere-"
-    chosen.execution.default_backoff = 30
+    chosen.posting.enabled = False
     # Below the pod's terminationGracePeriodSeconds.
     chosen.process.ultimate_exiting_timeout = 25
     return chosen

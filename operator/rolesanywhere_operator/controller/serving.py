@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NoReturn, Protocol
 
-from rolesanywhere_operator.controller import minting
+from rolesanywhere_operator.controller import minting, whoami
 from rolesanywhere_operator.controller.minting import Pair
 from rolesanywhere_operator.domain import authorities
 from rolesanywhere_operator.domain.authorities import (
@@ -46,12 +46,16 @@ _OWNER: Final = {"fieldManager": "rolesanywhere-controller", "force": "true"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where it is kept, and the ``hosts`` (DNS names, IP addresses) that API servers call."""
+    """Where it is kept, and the ``hosts`` (DNS names, IP addresses) that API servers call.
+
+    The Secret goes when ``owner`` does, if there is one: with the release.
+    """
 
     namespace: str
     secret: str
     configuration: str
     hosts: frozenset[str]
+    owner: Json | None = None
 
     @property
     def secret_path(self) -> str:
@@ -166,7 +170,9 @@ class CertificateKeeper:
 
     async def _write_secret(self, held: Mapping[str, str], *, over: Json) -> None:
         """Server-side apply: unlike POST it has a name when it creates, as RBAC needs it."""
-        metadata = {"name": self._place.secret, "namespace": self._place.namespace}
+        metadata: Json = {"name": self._place.secret, "namespace": self._place.namespace}
+        if self._place.owner is not None:
+            metadata["ownerReferences"] = [self._place.owner]
         if version := mapping(over.get("metadata")).get("resourceVersion"):
             metadata["resourceVersion"] = version
         data = {name: base64.b64encode(text.encode()).decode() for name, text in held.items()}
@@ -219,6 +225,7 @@ async def keeping(
         secret=secret,
         configuration=configuration,
         hosts=settings.webhook_hosts,
+        owner=await whoami.owner(objects, namespace=settings.namespace),
     )
     task = asyncio.create_task(CertificateKeeper(objects, place, now=now, clock=clock).run())
     try:

@@ -42,6 +42,10 @@ bench-sidecar: .venv/ready ## measure the sidecar beside AWS's own helper (ARGS=
 bench-operator: .venv/ready ## measure webhook and controller on a real API server (ARGS="--write docs/performance.md")
 	@tests/tools/with-toolchain $(PYTHON) -m tests.bench.operator $(ARGS)
 
+.PHONY: bench-pkcs11
+bench-pkcs11: .venv/ready ## measure keys in hardware beside AWS's own helper (ARGS="--write docs/performance.md")
+	@tests/tools/with-toolchain $(PYTHON) -m tests.bench.pkcs11 $(ARGS)
+
 .PHONY: check
 check: .venv/ready ## lint, types, import contracts and unit tests: offline, half a minute
 	@$(PYTHON) -m tests.run lint types imports unit

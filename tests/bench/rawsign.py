@@ -73,7 +73,7 @@ def private_key(module: Module, session: Any, label: str) -> Any:
     kind, name = _Ulong(_PRIVATE_KEY), label.encode()
     wanted = (_Attribute * 2)(
         _Attribute(_CLASS, ctypes.addressof(kind), ctypes.sizeof(kind)),
-        _Attribute(_LABEL, ctypes.cast(name, ctypes.c_void_p), len(name)),
+        _Attribute(_LABEL, ctypes.cast(ctypes.c_char_p(name), ctypes.c_void_p), len(name)),
     )
     found, count = _Ulong(), _Ulong()
     module.call("C_FindObjectsInit", session, wanted, _Ulong(2))

@@ -31,12 +31,14 @@ async def run(helper: Path, *arguments: str) -> Outcome:
 
 
 @asynccontextmanager
-async def running(helper: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running(
+    helper: Path, *arguments: str, **env: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """The helper until the block ends; what it prints may hold tokens and is dropped."""
     process = await asyncio.create_subprocess_exec(
         helper,
         *arguments,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **env},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )

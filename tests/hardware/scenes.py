@@ -2,12 +2,15 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rolesanywhere_contract.settings import IdentitySettings
+from rolesanywhere_sidecar.identities.sources import source
+from rolesanywhere_sidecar.identities.token_identity import TokenIdentity
 from tests.fakes import aws_clients
 from tests.fakes.aws import FakeAWS
 from tests.fakes.recorded import Recorded
@@ -146,3 +149,29 @@ def below(pid: int) -> list[int]:
     except FileNotFoundError:
         return []
     return [*found, *(each for child in found for each in below(child))]
+
+
+@contextmanager
+def an_identity(
+    token: Token, folder: Path, algorithm: Algorithm = "p256"
+) -> Iterator[TokenIdentity]:
+    """The sidecar's own hands, in this process, with everything in a token."""
+    pin_file = folder / "pin"
+    pin_file.write_text(token.pin)
+    settings = IdentitySettings(
+        certificate=token.uri(algorithm),
+        pkcs11_module=str(token.module),
+        pin_file=str(pin_file),
+        pin_latch_file=str(folder / "pin-latch"),
+    )
+    made = source(settings, env={"PATH": os.environ.get("PATH", ""), **token.env})
+    assert isinstance(made, TokenIdentity)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def descriptors(pid: int | str) -> int:
+    """How many files a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))

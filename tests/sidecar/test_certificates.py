@@ -166,12 +166,12 @@ def test_every_pem_block_is_part_of_its_file(content: bytes) -> None:
 def test_a_file_of_beginnings_is_refused_at_once(kind: str) -> None:
     """As large as a file may be: nothing else runs while it is looked at."""
     content = f"-----BEGIN {kind}-----\n".encode() * (LARGEST_FILE_BYTES // 32)
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(RolesAnywhereError):
         read_certificates(content, where=WHERE)
     with pytest.raises(RolesAnywhereError):
         open_key(WHERE, content)
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_a_key_is_found_behind_what_never_ends() -> None:
@@ -184,12 +184,12 @@ def test_a_key_is_found_behind_what_never_ends() -> None:
 def test_a_sequence_of_very_many_parts_is_refused_at_once() -> None:
     parts = b"\x05\x00" * (LARGEST_FILE_BYTES // 2 - 4)
     content = b"\x30\x83" + len(parts).to_bytes(3, "big") + parts
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(RolesAnywhereError):
         open_key(WHERE, content)
     assert len(der.parse(content).children()) == der.MOST_CHILDREN
     assert len(der.parse(content).children(1 << 30)) == len(parts) // 2
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_indefinite_lengths_are_read_but_not_for_ever() -> None:

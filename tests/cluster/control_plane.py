@@ -50,11 +50,13 @@ class ControlPlane:
 
     @classmethod
     @contextmanager
-    def start(cls, binaries: Binaries, *, controllers: bool = False) -> Iterator[Self]:
+    def start(
+        cls, binaries: Binaries, *, controllers: bool = False, flags: Sequence[str] = ()
+    ) -> Iterator[Self]:
         """Run one for the length of the block, with kube-controller-manager if ``controllers``.
 
-        Without controllers a Deployment makes no pods, and no namespace has the ServiceAccount that
-        a pod needs. Raises ``ControlPlaneFailed``.
+        ``flags`` are more of the API server's. Without controllers a Deployment makes no pods, and
+        no namespace has the ServiceAccount that a pod needs. Raises ``ControlPlaneFailed``.
         """
         with (
             tempfile.TemporaryDirectory(prefix="kube-") as temporary,
@@ -64,7 +66,8 @@ class ControlPlane:
             network = command_lines.loopback(port)
             site = lay_out(Path(temporary), network, now=datetime.now(UTC))
             processes: list[Process] = []
-            for command, proof in steps(binaries, site, controllers=controllers):
+            more = [*WITHOUT_NODES, *flags]
+            for command, proof in steps(binaries, site, controllers=controllers, more=more):
                 processes.append(started.enter_context(running(command, logs=site.folder)))
                 if proof is not None:
                     wait_until(site.api, proof, processes)

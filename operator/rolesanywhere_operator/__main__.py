@@ -1,13 +1,20 @@
-"""The operator's command line: its two programs, and commands that answer a question."""
+"""The operator's command line: its two programs, and commands that answer a question.
+
+A program loads nothing of the commands: it runs for months, and pays for what it holds.
+"""
 
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_operator import app
-from rolesanywhere_operator.cli import commands
+
+if TYPE_CHECKING:
+    from rolesanywhere_operator.cli.commands import Command
 
 _EPILOG = """\
 webhook and controller are told everything by the environment: KUBECONFIG (in a
@@ -21,10 +28,9 @@ def main() -> int:
     2 when the command line or the settings are wrong, 1 for what else a user can mend. A command
     ends as its help says.
     """
-    arguments = _parser().parse_args()
-    program: str = arguments.program
-    if program in commands.COMMANDS:
-        return commands.run(program, arguments, os.environ)
+    if not app.PROGRAMS.keys() & sys.argv[1:2]:
+        return _command()
+    program: str = _parser({}).parse_args().program
     try:
         app.run(program, os.environ)
     except InvalidSettings as wrong:
@@ -37,7 +43,15 @@ def main() -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _command() -> int:
+    """What the command line names if it is no program: a command, a mistake, or help."""
+    from rolesanywhere_operator.cli import commands
+
+    arguments = _parser(commands.COMMANDS).parse_args()
+    return commands.run(arguments.program, arguments, os.environ)
+
+
+def _parser(commands: Mapping[str, "Command"]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rolesanywhere-operator",
         description="The operator of AWS IAM Roles Anywhere bindings: programs and commands.",
@@ -47,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
     for name, purpose in app.PROGRAMS.items():
         programs.add_parser(name, help=purpose, description=purpose, epilog=_EPILOG)
-    for name, command in commands.COMMANDS.items():
+    for name, command in commands.items():
         command.add_arguments(
             programs.add_parser(
                 name,

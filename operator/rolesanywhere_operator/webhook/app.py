@@ -4,6 +4,7 @@ Never decides anything.
 """
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -82,12 +83,23 @@ async def run(settings: WebhookSettings) -> None:
                 background.create_task(catalog.reflector.run()),
                 background.create_task(certificate.follow()),
             ]
+            _settle()
             await stop.wait()
             log.info("stopping")
             await asyncio.sleep(LINGER_SECONDS)
             for task in tasks:
                 task.cancel()
     log.info("stopped")
+
+
+def _settle() -> None:
+    """Take what has been loaded so far out of the garbage collector's sight, for it stays.
+
+    To look through all of it, as every so often it would, keeps reviews waiting for tens of
+    milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _counted(

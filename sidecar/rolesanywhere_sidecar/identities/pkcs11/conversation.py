@@ -119,7 +119,7 @@ class Conversation:
         self.leaks = False
         self._logged_in: set[int] = set()
         self._offers: dict[int, Sequence[int]] = {}
-        self._keys: dict[tuple[int, bytes | None, str | None], Sequence[TokenKey]] = {}
+        self._opened: set[int] = set()
         self.library: LibraryFacts | None = None
         # Keys that were located, by whatever tells them apart; forgotten with the rest.
         self.located: dict[Hashable, TokenKey] = {}
@@ -165,14 +165,11 @@ class Conversation:
 
     def keys(self, token: Token, *, id: bytes | None, label: str | None) -> Sequence[TokenKey]:  # noqa: A002 - as in CKA_ID and in a URI
         """Private keys with this CKA_ID and label, of those that are given."""
-        slot = token.slot.slot_id
-        if (slot, id, label) not in self._keys:
-            found = self._call("keys", slot=slot, id=id, label=label)
-            self._keys[slot, id, label] = [
-                TokenKey(token, _object(each, "private"), each["key_type"], each["key"])
-                for each in found
-            ]
-        return self._keys[slot, id, label]
+        found = self._call("keys", slot=token.slot.slot_id, id=id, label=label)
+        return [
+            TokenKey(token, _object(each, "private"), each["key_type"], each["key"])
+            for each in found
+        ]
 
     def sign(self, key: TokenKey, *, mechanism: int, data: bytes) -> bytes:
         """C_Sign as it is."""
@@ -183,25 +180,27 @@ class Conversation:
         return signature
 
     def reinitialize(self) -> None:
-        """C_Finalize and C_Initialize."""
+        """C_Finalize and C_Initialize, which end every session."""
         self.forget()
+        self._opened.clear()
         self._call("reinitialize")
 
     def forget(self) -> None:
         """Start from nothing: what was learned may hold no more."""
         self._logged_in.clear()
         self._offers.clear()
-        self._keys.clear()
         self.located.clear()
 
     def close_sessions(self) -> None:
         """Close every session, and log out."""
-        slots = self._logged_in | {slot for slot, _, _ in self._keys}
+        slots, self._opened = self._opened, set()
         self.forget()
         for slot in slots:
             self._call("forget", slot=slot)
 
     def _call(self, name: str, **arguments: Any) -> Any:
+        if "slot" in arguments:
+            self._opened.add(arguments["slot"])
         answer = self._child.ask({"do": name, **arguments}, within=self._within())
         if "error" in answer:
             self.forget()

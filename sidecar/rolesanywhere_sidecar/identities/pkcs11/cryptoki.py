@@ -171,10 +171,12 @@ class Cryptoki:
         raise _Gone
 
     def _known(self, slot: int, key: Any) -> Message:
-        number = next(self._numbers)
-        self._keys[number] = _Key(
-            slot, key, bool(_attribute(key, Attribute.ALWAYS_AUTHENTICATE, False))
-        )
+        known = (each for each, held in self._keys.items() if (held.slot, held.key) == (slot, key))
+        number = next(known, None)
+        if number is None:
+            asks_again = bool(_attribute(key, Attribute.ALWAYS_AUTHENTICATE, False))
+            number = next(self._numbers)
+            self._keys[number] = _Key(slot, key, asks_again)
         return {
             "key": number,
             "id": _attribute(key, Attribute.ID, b""),

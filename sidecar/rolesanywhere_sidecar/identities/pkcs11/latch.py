@@ -67,38 +67,41 @@ class PinLatch:
         """
         trial = Trial()
         if self.has_accepted(token, pin):
-            # Whatever comes of it, it is not a wrong PIN: nothing of it is to lie on a disk.
-            yield trial
-            if trial.verdict not in verdicts.PROBLEMS:
-                return
-            self._accepted.discard((token, pin.text))
-            with self._file.locked(within=LOCK_SECONDS):
-                self._note(token, pin, trial.verdict, before=None)
+            # Whatever comes of it, this is no guess: nothing of it is to lie on a disk before.
+            try:
+                yield trial
+            finally:
+                if trial.verdict in verdicts.PROBLEMS:
+                    self._accepted.discard((token, pin.text))
+                    with self._file.locked(within=LOCK_SECONDS):
+                        self._note(token, self._digest(pin), trial.verdict, before=None)
             return
         with self._file.locked(within=LOCK_SECONDS):
-            before = self._file.record(token, self._digest(pin))
+            digest = self._digest(pin)
+            before = self._file.record(token, digest)
             if before is not None and before.holds(self._now()):
                 raise before.problem(pin.source, file=self._file.path)
-            begun = verdicts.begun(before, token, self._digest(pin), at=self._now())
-            self._file.put(begun)
+            self._file.put(verdicts.begun(before, token, digest, at=self._now()))
             try:
                 yield trial
             finally:
                 if trial.verdict == verdicts.ACCEPTED:
                     self._accepted.add((token, pin.text))
-                self._note(token, pin, trial.verdict, before=before)
+                self._note(token, digest, trial.verdict, before=before)
 
-    def _note(self, token: str, pin: Pin, verdict: str | None, *, before: Record | None) -> None:
-        digest = self._digest(pin)
-        if verdict is not None and verdict in verdicts.PROBLEMS:
+    def _note(self, token: str, digest: str, verdict: str | None, *, before: Record | None) -> None:
+        """Know what came of it; nothing new while nobody knows."""
+        if verdict is None:
+            return
+        if verdict in verdicts.PROBLEMS:
             self._file.put(Record(token, digest, verdict, 0, self._now()))
         elif verdict == verdicts.UNJUDGED and before is not None:
             self._file.put(before)
-        elif verdict is not None:
+        else:
             self._file.remove(token, digest)
 
     def _digest(self, pin: Pin) -> str:
         """Slow on purpose, yet no slowness hides a PIN of four digits from who reads the file."""
         return hashlib.scrypt(
-            pin.text.encode(), salt=self._file.salt, n=2**13, r=8, p=4, dklen=32
+            pin.text.encode(), salt=self._file.salt, n=2**13, r=8, p=2, dklen=32
         ).hex()

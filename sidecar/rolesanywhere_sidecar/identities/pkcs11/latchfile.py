@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 FORMAT_VERSION: Final = 1
 LARGEST_BYTES: Final = 64 * 1024
 # Some tokens, and the PINs that somebody has tried on them; the oldest is forgotten.
-MOST_RECORDS: Final = 64
+MOST_RECORDS: Final = 16
 
 
 class LatchFile:

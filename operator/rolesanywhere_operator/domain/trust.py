@@ -103,10 +103,12 @@ def _tags(binding: Binding, raw: Mapping[str, Any]) -> dict[str, list[str]]:
     """
     match binding.identity:
         case PerBindingIdentity(wanted=wanted) | PerPodIdentity(wanted=wanted):
-            uris, dns_names, name = list(wanted.uris), list(wanted.dns_names), wanted.common_name
+            # A common name that was not asked for may be another with the next certificate.
+            name = [wanted.common_name] if wanted.common_name else []
+            uris, dns_names = list(wanted.uris), list(wanted.dns_names)
         case _:
-            uris, dns_names, name = [], [], None
-    found = {URI: uris, DNS: dns_names, COMMON_NAME: [name] if name else _observed(raw)}
+            uris, dns_names, name = [], [], _observed(raw)
+    found = {URI: uris, DNS: dns_names, COMMON_NAME: name}
     return {
         tag: [_known(binding, value) for value in values] for tag, values in found.items() if values
     }
@@ -154,7 +156,8 @@ def _warnings(binding: Binding, tags: Mapping[str, list[str]]) -> Iterator[str]:
         yield (
             f"nothing is known of the certificate's names ({binding.identity}), so this policy lets"
             " every certificate that the trust anchor vouches for assume the role; add a condition"
-            f" such as StringEquals aws:PrincipalTag/{COMMON_NAME} or aws:PrincipalTag/{URI}"
+            f" such as StringEquals aws:PrincipalTag/{COMMON_NAME} or aws:PrincipalTag/{URI}, with"
+            " a name that rolesanywhere-sidecar read-certificate-data shows of it"
         )
     for tag, values in tags.items():
         for value in values:

@@ -15,6 +15,8 @@ from rolesanywhere_operator.ports.connections import Connection
 HANDSHAKE_SECONDS: Final = 10.0
 # As much as one TLS record holds.
 _RECORD: Final = 16 * 1024
+# What is sent at once even while there is more to read: the transport says when it is too much.
+_ENOUGH: Final = 4 * _RECORD
 
 
 class PlainChannel(asyncio.Protocol):
@@ -83,7 +85,7 @@ class TlsChannel(asyncio.Protocol):
         view = memoryview(data)
         while view:
             view = view[self._tls.write(view) :]
-        if not self._is_reading:
+        if not self._is_reading or self._outgoing.pending > _ENOUGH:
             self._flush()
 
     def close(self) -> None:

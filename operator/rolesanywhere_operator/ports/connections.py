@@ -116,6 +116,8 @@ class Connection:
         self._go_on()
         if self._reader.fault:
             self._refuse(self._reader.fault)
+        elif self._waiting:
+            self._read_or_not()
 
     @property
     def _is_at_work(self) -> bool:
@@ -146,7 +148,6 @@ class Connection:
                 self._say(answer, whole)
             else:
                 self._task = self._loop.create_task(self._say_later(answer, whole))
-                self._read_or_not()
 
     def _answer(self, request: Request) -> Answer:
         try:
@@ -198,7 +199,8 @@ class Connection:
         self._line.close()
 
     def _read_or_not(self) -> None:
-        if self._task or self._is_clogged:
+        """Read on while an answer is awaited, too: else nobody notices that its caller left."""
+        if self._waiting or self._is_clogged:
             self._line.pause_reading()
         else:
             self._line.resume_reading()

@@ -103,10 +103,10 @@ class Child:
         """Kill the child; more than once does no harm."""
         with self._ending:
             self._process.kill()
+            self._wire.close()
             if self._lifeline >= 0:
                 os.close(self._lifeline)
                 self._lifeline = -1
-                self._wire.close()
         try:
             self._process.wait(REAP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -82,6 +82,13 @@ class Specimen:
         return next(filter(_is_end_entity, self.given), next(iter(self.given), None))
 
     @property
+    def related(self) -> Sequence[x509.Certificate]:
+        """All that somebody meant for this identity: a token holds other people's as well."""
+        if isinstance(self.source, TokenIdentity) and self.source.certificate_uri is not None:
+            return () if self.leaf is None else (self.leaf, *self.chain)
+        return self.given
+
+    @property
     def chain(self) -> Sequence[x509.Certificate]:
         """What would be sent above the leaf."""
         return self.identity.chain if self.identity else ()
@@ -163,7 +170,7 @@ async def examine(specimen: Specimen, *, at: datetime) -> Sequence[Finding]:
     if specimen.identity is None:
         found.append(skipped(Check.CHAIN, "without its key, it is not known which is the leaf"))
     else:
-        found += chains.examine(leaf, specimen.chain, specimen.given)
+        found += chains.examine(leaf, specimen.chain, specimen.related)
     found += demands.examine(leaf, specimen.chain, at=at)
     found += tags.examine(leaf)
     return found

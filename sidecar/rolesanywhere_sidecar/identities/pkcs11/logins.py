@@ -28,6 +28,11 @@ def log_in(talk: Conversation, token: Token, pin: Pin | None, latch: PinLatch) -
         )
     _respect_flags(token, pin, latch)
     with latch.trying(token.name, pin) as trial:
+        if token.pin_count_low and not latch.has_accepted(token.name, pin):
+            log.warning(
+                "PIN tried after a wrong one",
+                extra={"problem": f"a wrong PIN was tried on the token {token.name} before"},
+            )
         try:
             talk.login(token, pin.text)
         except ModuleError as wrong:
@@ -52,9 +57,4 @@ def _respect_flags(token: Token, pin: Pin, latch: PinLatch) -> None:
             " tried",
             hint="log in once by hand with the right one (pkcs11-tool --login --test): that sets"
             " the token's counter back",
-        )
-    if token.pin_count_low:
-        log.warning(
-            "PIN tried after a wrong one",
-            extra={"problem": f"somebody has tried a wrong PIN on the token {token.name} before"},
         )

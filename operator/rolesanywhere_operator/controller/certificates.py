@@ -1,47 +1,33 @@
-"""The Certificates that we ask cert-manager for: followed, applied, and taken back.
+"""The Certificates that we ask cert-manager for: applied, and taken back.
 
-Never reads a Secret, and never writes to a Certificate that is not ours. cert-manager may be absent
-and come later: nothing here fails for that.
+Never reads a Secret, and never writes to a Certificate that is not ours.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn, Protocol
 
 from rolesanywhere_contract.names import BINDING_LABEL
+from rolesanywhere_operator.controller import following
+from rolesanywhere_operator.controller.following import API, PatientSource
 from rolesanywhere_operator.controller.rounds import Key
 from rolesanywhere_operator.domain import certificates
-from rolesanywhere_operator.domain.certificates import CERT_MANAGER_API_VERSION, FIELD_MANAGER
+from rolesanywhere_operator.domain.certificates import FIELD_MANAGER
 from rolesanywhere_operator.domain.conditions import Reason
 from rolesanywhere_operator.domain.issuance import Issuance, Obstacle
 from rolesanywhere_operator.domain.untyped import mapping
 from rolesanywhere_operator.kube.client import APPLY_PATCH, Json
-from rolesanywhere_operator.kube.errors import Conflict, Forbidden, KubeError, NotFound
+from rolesanywhere_operator.kube.errors import Conflict, KubeError, NotFound
 from rolesanywhere_operator.kube.reflector import Chance, Reflector
 
 log = logging.getLogger(__name__)
 
-_API: Final = f"/apis/{CERT_MANAGER_API_VERSION}"
-_OURS: Final = {"labelSelector": BINDING_LABEL}
-# How often to see whether cert-manager has come; at most so late it is picked up.
-ABSENCE_SECONDS: Final = 10.0
-
-_ABSENT: Final = Obstacle(
-    Reason.CERT_MANAGER_MISSING,
-    "cert-manager is not installed in this cluster (the API server does not know"
-    f" {CERT_MANAGER_API_VERSION}); install it, or use another kind of identity. It is picked up"
-    " once it is there.",
-)
 # Validation, and the word of an admission webhook or policy.
 _REFUSALS: Final = (400, 403, 422)
 
 
-class Client(Protocol):
+class Client(following.Client, Protocol):
     """What is needed of the API client."""
-
-    async def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
-        """GET ``path``."""
-        ...
 
     async def request(
         self,
@@ -53,17 +39,6 @@ class Client(Protocol):
         content_type: str = ...,
     ) -> Json:
         """The JSON that the server answers."""
-        ...
-
-    def watch(
-        self,
-        path: str,
-        *,
-        resource_version: str,
-        seconds: int,
-        query: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[Json]:
-        """The events of ``path`` after ``resource_version``."""
         ...
 
 
@@ -81,9 +56,9 @@ class Certificates:
         # What we have applied and the watch has not shown yet: a look meanwhile needs no answer
         # from the API server that we have had already.
         self._applied: dict[Key, Json] = {}
-        self._source = _PatientSource(kube, chance, self._seen)
+        self._source = PatientSource(kube, chance, self._seen)
         self._held: Reflector[Json] = Reflector(
-            self._source, f"{_API}/certificates", read=lambda item: item, chance=chance
+            self._source, f"{API}/certificates", read=lambda item: item, chance=chance
         )
 
     @property
@@ -192,49 +167,6 @@ class Certificates:
         log.info("certificate deleted", extra=_fields(found))
 
 
-class _PatientSource:
-    """The API server for a reflector, which is kept waiting while there is no cert-manager."""
-
-    def __init__(
-        self, kube: Client, chance: Chance, seen: Callable[[Mapping[str, Any] | None], None]
-    ) -> None:
-        self._kube = kube
-        self._chance = chance
-        self._seen = seen
-        self.obstacle: Obstacle | None = None
-
-    async def get(self, path: str) -> Json:
-        while True:
-            try:
-                listed = await self._kube.get(path, query=_OURS)
-            except NotFound:
-                self._stand_before(_ABSENT)
-            except Forbidden as problem:
-                if problem.status != 403:
-                    raise
-                self._stand_before(Obstacle(Reason.CERTIFICATE_REFUSED, str(problem)))
-            else:
-                self.obstacle = None
-                return listed
-            await self._chance.sleep(ABSENCE_SECONDS)
-
-    async def watch(self, path: str, *, resource_version: str, seconds: int) -> AsyncIterator[Json]:
-        # By now the reflector holds what it listed, and below, the event that it was given.
-        self._seen(None)
-        async for event in self._kube.watch(
-            path, resource_version=resource_version, seconds=seconds, query=_OURS
-        ):
-            yield event
-            if event.get("type") != "BOOKMARK":
-                self._seen(mapping(event.get("object")))
-
-    def _stand_before(self, obstacle: Obstacle) -> None:
-        if obstacle != self.obstacle:
-            log.warning("no certificates", extra={"reason": obstacle.reason})
-            self.obstacle = obstacle
-            self._seen(None)
-
-
 def _taken(found: Mapping[str, Any], asked: Json) -> Obstacle:
     metadata = asked["metadata"]
     name, binding = metadata["name"], metadata["labels"][BINDING_LABEL]
@@ -253,7 +185,7 @@ def _taken(found: Mapping[str, Any], asked: Json) -> Obstacle:
 
 def _path(certificate: Mapping[str, Any]) -> str:
     metadata = certificate["metadata"]
-    return f"{_API}/namespaces/{metadata['namespace']}/certificates/{metadata['name']}"
+    return f"{API}/namespaces/{metadata['namespace']}/certificates/{metadata['name']}"
 
 
 def _fields(certificate: Mapping[str, Any]) -> dict[str, str]:

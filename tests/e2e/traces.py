@@ -12,13 +12,15 @@ from tests.e2e.harness.sandbox import Sandbox
 
 PROC: Final = Path("/proc")
 NAMESPACES: Final = ("pid", "net", "mnt")
+# Settings of the kernel that change by themselves, or only take orders.
+RESTLESS: Final = ("kernel/ns_last_pid", "kernel/perf_", "kernel/pty/", "kernel/random/", "vm/stat")
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What of the machine a node could change; equal when nothing has changed."""
 
-    sysctls: tuple[str, ...]
+    sysctls: tuple[tuple[str, str], ...]
     links: str
     packet_filters: str
     folders: tuple[str, ...]
@@ -26,7 +28,7 @@ class Machine:
     @classmethod
     def look(cls) -> Self:
         return cls(
-            sysctls=tuple((PROC / "sys" / name).read_text() for name in configuration.PLAN.sysctls),
+            sysctls=tuple(_sysctls()),
             links=_told("ip", "-brief", "link"),
             packet_filters=_told("iptables-save"),
             folders=tuple(
@@ -35,6 +37,16 @@ class Machine:
                 if Path(path).exists()
             ),
         )  # fmt: skip
+
+
+def _sysctls() -> Iterator[tuple[str, str]]:
+    """All that concern the whole machine, whoever changes them."""
+    sysctls = PROC / "sys"
+    for path in sorted([*(sysctls / "kernel").rglob("*"), *(sysctls / "vm").rglob("*")]):
+        name = str(path.relative_to(sysctls))
+        if path.is_file() and not name.startswith(RESTLESS):
+            with suppress(OSError):  # It only takes orders.
+                yield name, path.read_text()
 
 
 def namespaces(sandbox: Sandbox) -> frozenset[str]:

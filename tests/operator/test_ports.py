@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from itertools import pairwise
 from pathlib import Path
@@ -419,7 +421,7 @@ def theirs(ours: ssl.SSLContext, tmp_path: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_much_goes_both_ways_over_tls_and_its_end_is_said(
+async def test_much_goes_both_ways_over_tls(
     pages: Pages, ours: ssl.SSLContext, theirs: ssl.SSLContext, version: ssl.TLSVersion
 ) -> None:
     theirs.minimum_version = theirs.maximum_version = version
@@ -430,10 +432,25 @@ async def test_much_goes_both_ways_over_tls_and_its_end_is_said(
         assert (await caller.answer())[2] == body
         pages.go.set()
         assert (await caller.answer())[2] == b"at last"
-        caller.say(post("/echo", b"bye", "Connection: close"))
-        assert (await caller.answer())[2] == b"bye"
-        # An end that is not said would be an error here, since it could be anybody's.
-        assert await caller.reader.read() == b""
+
+
+async def test_the_end_of_a_connection_is_said_in_tls_too(
+    pages: Pages, ours: ssl.SSLContext, theirs: ssl.SSLContext
+) -> None:
+    """One that is not said could be anybody's, and a strict client takes it for an error."""
+
+    def strictly(port: int) -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            theirs.wrap_socket(
+                plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False
+            ) as line,
+        ):
+            line.sendall(GET.replace(b"Host", b"Connection: close\r\nHost"))
+            return b"".join(iter(partial(line.recv, 4096), b""))
+
+    async with listening(pages.site(), name="test", address="127.0.0.1", port=0, tls=ours) as port:
+        assert (await asyncio.to_thread(strictly, port)).endswith(b"\r\n\r\n1 ")
 
 
 async def test_a_caller_who_reads_slowly_gets_all_of_it_over_tls(

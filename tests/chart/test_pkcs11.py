@@ -83,9 +83,15 @@ def test_the_server_shows_one_token_that_nobody_may_write_to_and_to_one_group_al
         "p11-kit", "server", "--foreground",
         "--provider", "/usr/lib/pkcs11/libtpm2_pkcs11.so",
         "--name", f"/run/rolesanywhere-pkcs11/{SOCKET_FILE}",
-        "-g", "2323",
+        "-g", "clients",
         "pkcs11:token=node?write-protected=yes",
     ]  # fmt: skip
+
+
+def test_the_group_that_the_server_knows_by_name_is_the_one_of_the_values() -> None:
+    [groups] = of_kind(rendered(pkcs11Server=SERVER | {"group": 4711}), "ConfigMap").values()
+    assert "clients:x:4711:" in groups["data"]["group"].splitlines()
+    assert server(group=4711)["securityContext"]["runAsGroup"] == 4711
 
 
 def test_the_server_writes_to_nothing_of_the_node_but_its_sockets_folder() -> None:
@@ -117,7 +123,9 @@ def test_the_server_is_well_while_a_client_sees_a_token() -> None:
 def test_the_servers_namespace_may_be_another_for_all_of_it() -> None:
     chart = rendered(pkcs11Server=SERVER | {"namespace": "hsm"}, networkPolicy={"enabled": True})
     ours = [one for one in chart if one["metadata"]["name"] == f"{FULLNAME}-pkcs11-server"]
-    assert sorted(one["kind"] for one in ours) == ["DaemonSet", "NetworkPolicy", "ServiceAccount"]
+    assert sorted(one["kind"] for one in ours) == [
+        "ConfigMap", "DaemonSet", "NetworkPolicy", "ServiceAccount",
+    ]  # fmt: skip
     assert {one["metadata"]["namespace"] for one in ours} == {"hsm"}
 
 

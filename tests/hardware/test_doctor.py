@@ -52,7 +52,7 @@ async def report(scene: Scene, *flags: str, **env: str) -> Report:
 
 def in_the_token(scene: Scene, **more: str) -> dict[str, str]:
     """The settings of a certificate in the token that its key is found by."""
-    env = scene.env(**more)
+    env = scene.env("p256", **more)
     del env["ROLESANYWHERE_PRIVATE_KEY"]
     return env
 

@@ -27,6 +27,11 @@ ALL = (
 )  # fmt: skip
 
 
+_BY_LENGTH: Mapping[int, hashes.HashAlgorithm] = {
+    each.digest_size: each for each in (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
+}
+
+
 @dataclass
 class PretendToken:
     """One token in its slot."""
@@ -204,7 +209,8 @@ def raw_signature(key: PrivateKey, mechanism: Mechanism, data: bytes) -> bytes:
         case rsa.RSAPrivateKey(), Mechanism.RSA_PKCS:
             return key.sign(data[-32:], padding.PKCS1v15(), Prehashed(hashes.SHA256()))
         case ec.EllipticCurvePrivateKey(), Mechanism.ECDSA | Mechanism.ECDSA_SHA256:
-            hashed = Prehashed(hashes.SHA256()) if mechanism is Mechanism.ECDSA else hashes.SHA256()
+            prehashed = mechanism is Mechanism.ECDSA
+            hashed = Prehashed(_BY_LENGTH[len(data)]) if prehashed else hashes.SHA256()
             numbers = decode_dss_signature(key.sign(data, ec.ECDSA(hashed)))
             length = (key.key_size + 7) // 8
             return b"".join(each.to_bytes(length, "big") for each in numbers)

@@ -6,8 +6,12 @@ that nobody asks for is never refused, and one without its scenario here is miss
 """
 
 import asyncio
+import http.client
+import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +22,25 @@ from tests.chart.permissions import Permission
 from tests.cluster.cert_manager import CertManager, crds
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.permitted import Release
+from tests.cluster.programs import Program
 from tests.fakes.line import Line
-from tests.operator.builders import IMAGE
+from tests.operator.builders import IMAGE, a_pod, a_review
+from tests.operator.certificates import a_pair
 from tests.support.tools import build_or_skip
 from tests.support.waiting import eventually
 
 ISSUER: Final = {"name": "ca", "kind": "ClusterIssuer"}
-# Nobody's pods are to wait for a webhook that no Service leads to.
-NOBODYS: Final = {"webhook": {"namespaceSelector": {"matchLabels": {"no-such": "namespace"}}}}
+# All that may be granted. Nobody's pods are to wait for a webhook that no Service leads to.
+VALUES: Final = {
+    "webhook": {"namespaceSelector": {"matchLabels": {"no-such": "namespace"}}},
+    "pkcs11": {"hostPaths": ["/opt/vendor"]},
+}
+# Takes a folder of the node, which Pod Security may forbid.
+HARDWARE: Final = {
+    "uri": "pkcs11:token=node;object=workload",
+    "modulePath": "/opt/vendor/p11.so",
+    "hostPaths": ["/opt/vendor"],
+}
 
 CONFIGURATIONS: Final = "mutatingwebhookconfigurations.admissionregistration.k8s.io"
 BINDINGS: Final = "rolesanywherebindings.rolesanywhere.dev"
@@ -52,7 +67,7 @@ async def release(
     tmp_path: Path,
 ) -> AsyncIterator[Release]:
     """The chart's accounts, and no program yet."""
-    manifests = render(helm, namespace=namespace, values=NOBODYS)
+    manifests = render(helm, namespace=namespace, values=VALUES)
     theirs = as_yaml([m for m in manifests if m["kind"] == "MutatingWebhookConfiguration"])
     schema.apply(theirs)
     with ExitStack() as started:
@@ -89,19 +104,34 @@ def cut() -> None:
 
 
 async def test_the_webhook_misses_each_permission(release: Release, line: Line) -> None:
+    pair = a_pair("webhook")
+    files = {"certificate": pair.certificate, "private_key": pair.private_key}
+    for name, content in files.items():
+        (release.folder / name).write_bytes(content)
+    started: list[Program] = []
+
     def start() -> None:
-        release.start(
-            "webhook", port=0, certificate=release.folder / "tls.crt",
-            private_key=release.folder / "tls.key", sidecar_image=IMAGE,
-        )  # fmt: skip
+        paths = {name: release.folder / name for name in files}
+        started.append(release.start("webhook", port=0, sidecar_image=IMAGE, **paths))
 
-    deeds: dict[tuple[str, str], Deed] = {("list", BINDINGS): start, ("watch", BINDINGS): nothing}
+    def review() -> None:
+        eventually("it is ready", lambda: started[0].is_ready)
+        release.bind(pkcs11=HARDWARE)
+        port = eventually("it takes reviews", lambda: started[0].port("reviews"))
+        trust = ssl.create_default_context(cadata=pair.certificate.decode())
+        with closing(http.client.HTTPSConnection("127.0.0.1", port, context=trust)) as caller:
+            body = json.dumps(a_review(a_pod(), release.namespace))
+            caller.request("POST", "/inject", body, {"Content-Type": "application/json"})
+            assert caller.getresponse().status == HTTPStatus.OK
+
+    deeds: dict[tuple[str, str], Deed] = {
+        ("list", BINDINGS): start,
+        ("watch", BINDINGS): nothing,
+        ("get", "namespaces"): review,
+    }
     await each_is_missed(release, "webhook", deeds, line)
-    await asyncio.to_thread(eventually, "it goes on", lambda: _is_given_all(release))
-
-
-def _is_given_all(release: Release) -> bool:
-    return release.asked("webhook", allowed=True) == {*release.granted("webhook")}
+    await asyncio.to_thread(review)
+    assert release.asked("webhook", allowed=True) == {*release.granted("webhook")}
 
 
 async def test_the_controller_misses_each_permission(release: Release, line: Line) -> None:
@@ -136,6 +166,7 @@ async def test_the_controller_misses_each_permission(release: Release, line: Lin
         ("watch", "pods"): cut,
         ("patch", f"{BINDINGS}/status"): lambda: release.bind(secret={"name": "mine"}),
         ("create", "events"): lambda: release.bind(csi={"driver": "no.such.driver"}),
+        ("get", "namespaces"): lambda: release.bind(pkcs11=HARDWARE),
         ("get", "csidrivers.storage.k8s.io"): lambda: release.bind(csi={"driver": "neither.this"}),
         ("get", BINDINGS): ask(1000),
         ("get", CERTIFICATES): ask(1001),

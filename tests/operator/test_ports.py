@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -201,17 +202,23 @@ async def test_what_is_announced_as_too_large_is_refused_before_it_comes(pages: 
         assert (status, body) == (413, b"got a body of more than 1024 bytes\n")
 
 
-async def test_chunks_that_become_too_large_are_refused_and_the_answer_arrives(
-    pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "PARTING_SECONDS", 0.3)
-    async with calling(pages.site()) as caller:
-        caller.say(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for _ in range(64):
-            caller.say(b"400\r\n" + b"x" * 1024 + b"\r\n")
-        assert (await caller.answer())[0] == 413
-        # What comes of the rest is not answered as if it were a request.
-        assert await caller.is_left()
+async def test_who_still_sends_can_read_why_that_is_for_nothing(pages: Pages) -> None:
+    """Closed at once, a connection takes along what its caller has not read."""
+    chunk = b"400\r\n" + b"x" * 1024 + b"\r\n"
+
+    def send_on_and_read(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+            line.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in range(3):
+                line.sendall(chunk * 64)
+                time.sleep(0.1)
+            return b"".join(iter(partial(line.recv, 4096), b""))
+
+    async with listening(pages.site(), name="test", address="127.0.0.1", port=0) as port:
+        answer = await asyncio.to_thread(send_on_and_read, port)
+    # Nor is the rest of it answered as if it were requests.
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 async def test_chunks_are_joined(pages: Pages) -> None:
@@ -391,6 +398,11 @@ def test_no_bytes_are_too_strange(parts: list[bytes]) -> None:
 def test_a_second_request_does_not_hide_that_the_first_was_too_large() -> None:
     told, fault = read([post("/a", b"x" * (LARGEST + 1)) + GET])
     assert (told, fault) == ([], HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+
+def test_the_first_fault_is_the_one_that_is_told() -> None:
+    _, fault = read([post("/a", b"x" * (LARGEST + 1)) + b"nonsense\r\n\r\n"])
+    assert fault is HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 def test_a_trailer_changes_no_header() -> None:

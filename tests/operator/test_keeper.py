@@ -21,6 +21,7 @@ from rolesanywhere_operator.kube.errors import (
 )
 from rolesanywhere_operator.kube.reflector import Chance
 from tests.operator.builders import a_raw_binding
+from tests.operator.test_requests import a_chain, a_request
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ASKING = {"certManager": {"issuerRef": {"name": "ca"}}}
@@ -556,3 +557,25 @@ async def test_a_driver_that_a_binding_needs_is_looked_for_and_picked_up() -> No
     assert api.reasons()["Ready"] == ("True", "Accepted")
     assert [one["reason"] for one in api.events] == ["DriverMissing", "Accepted"]
     assert api.calls[f"PATCH {STATUS}"] == 2
+
+
+async def test_what_was_issued_is_told_and_asked_for_once() -> None:
+    request = f"{CERTIFICATE.replace('/certificates/', '/certificaterequests/')}-1"
+    api = Api()
+    async with keeping(api) as keeper:
+        await api.watching.wait()
+        keeper.saw(api.binding(identity=ASKING))
+        await settled()
+        api.objects[request] = a_request(a_chain(serial=7))
+        api.says(("Ready", "True"), revision=1, notAfter="2026-03-02T11:00:00Z")
+        await settled()
+        api.says(("Ready", "True"), revision=1, notAfter="2026-03-02T11:00:00Z")
+        await settled()
+    assert api.objects[BINDING]["status"]["identity"] == {
+        "source": "certificate/rolesanywhere-reports",
+        "subject": "CN=reports,O=Example\\, Inc.",
+        "serialNumber": "7",
+        "notAfter": "2026-03-02T11:00:00Z",
+        "algorithm": "ECDSA",
+    }
+    assert api.calls[f"GET {request}"] == 1

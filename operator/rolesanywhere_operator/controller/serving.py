@@ -8,7 +8,6 @@ leaf alone.
 
 import asyncio
 import base64
-import binascii
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +16,13 @@ from datetime import datetime, timedelta
 from typing import Final, NoReturn, Protocol
 
 from rolesanywhere_operator.controller import minting, whoami
+from rolesanywhere_operator.controller.kept import (
+    AUTHORITIES,
+    AUTHORITY_KEY,
+    CERTIFICATE,
+    PRIVATE_KEY,
+    Seen,
+)
 from rolesanywhere_operator.controller.minting import Pair
 from rolesanywhere_operator.domain import authorities
 from rolesanywhere_operator.domain.authorities import (
@@ -35,11 +41,6 @@ from rolesanywhere_operator.settings import ControllerSettings
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 5.0
-
-CERTIFICATE: Final = "tls.crt"
-PRIVATE_KEY: Final = "tls.key"
-AUTHORITIES: Final = "ca.crt"
-AUTHORITY_KEY: Final = "ca.key"
 
 _OWNER: Final = {"fieldManager": "rolesanywhere-controller", "force": "true"}
 
@@ -121,7 +122,7 @@ class CertificateKeeper:
 
     async def look(self) -> bool:
         """Take the next step, if there is one; whether there was. Raises `KubeError`."""
-        seen = _Seen(
+        seen = Seen(
             secret=await self._secret(),
             configuration=await self._objects.request("GET", self._place.configuration_path),
         )
@@ -135,7 +136,7 @@ class CertificateKeeper:
         log.info("webhook certificate kept", extra={"step": type(step).__name__})
         return True
 
-    async def _take(self, step: Step, found: Found, seen: "_Seen") -> None:
+    async def _take(self, step: Step, found: Found, seen: Seen) -> None:
         now = self._now()
         match step:
             case NewAuthority(others):
@@ -235,45 +236,6 @@ async def keeping(
         await asyncio.wait({task})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """The two objects as they were read; what makes no sense in them counts as absent."""
-
-    secret: Json
-    configuration: Json
-
-    @property
-    def held(self) -> dict[str, str]:
-        """The Secret's texts by name, of those that are ours."""
-        data = mapping(self.secret.get("data"))
-        names = (CERTIFICATE, PRIVATE_KEY, AUTHORITIES, AUTHORITY_KEY)
-        return {name: text for name in names if (text := _text(data.get(name)))}
-
-    def found(self) -> Found:
-        """What they say to `authorities`."""
-        held = self.held
-        trusted = tuple(
-            _text(mapping(one.get("clientConfig")).get("caBundle"))
-            for one in items(self.configuration.get("webhooks"))
-        )
-        ours = [minting.authorities(text) for text in (held.get(AUTHORITIES, ""), *trusted)]
-        known = frozenset(one for found in ours for one in found)
-        return Found(
-            authority=minting.authority_of(ours[0], held.get(AUTHORITY_KEY, "")),
-            known=known,
-            leaf=minting.leaf_of(held.get(CERTIFICATE, ""), held.get(PRIVATE_KEY, ""), known),
-            trusted=trusted,
-        )
-
-
 def _authority(made: Pair, others: Iterable[Certificate]) -> dict[str, str]:
     bundle = "".join(one.pem for one in (made.certificate, *others))
     return {AUTHORITIES: bundle, AUTHORITY_KEY: made.private_key}
-
-
-def _text(encoded: object) -> str:
-    """Base64 as text; what is none counts as absent."""
-    try:
-        return base64.b64decode(str(encoded or ""), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""

@@ -27,21 +27,22 @@ class Cluster:
     logs: Path
     started: ExitStack
 
-    def start(self, name: str) -> Program:
-        """A controller process; ended with the test at the latest."""
+    def start(self, name: str, **more: object) -> Program:
+        """A controller process with ``more`` settings; ended with the test at the latest."""
         settings = {
             "namespace": self.namespace,
             "lease_name": LEASE,
             "lease_duration_seconds": LEASE_SECONDS,
+            **more,
         }
         log = self.logs / f"{name}.log"
         return self.started.enter_context(
             running("controller", kubeconfig=self.kubeconfig, log=log, settings=settings)
         )
 
-    def leader(self, name: str) -> Program:
+    def leader(self, name: str, **more: object) -> Program:
         """A controller that has been elected."""
-        controller = self.start(name)
+        controller = self.start(name, **more)
         eventually(f"{name} leads", lambda: controller.lines("leading"))
         return controller
 

@@ -5,11 +5,11 @@ them. Only the webhook's address is not the chart's: no kubelet, no Services.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.chart.helm import CHART, FULLNAME, as_yaml, render
 from tests.cluster import programs
@@ -36,11 +36,17 @@ class Release:
 
     @contextmanager
     def webhook(
-        self, *, sidecar_image: str, certified: bool = True, kubeconfig: Path | None = None
+        self,
+        *,
+        sidecar_image: str,
+        certified: bool = True,
+        kubeconfig: Path | None = None,
+        **more: object,
     ) -> Iterator[Program]:
         """A webhook under its own account, unless ``kubeconfig`` says otherwise.
 
-        Nobody calls it yet. Unless ``certified`` it lacks its certificate, until `certify`.
+        Nobody calls it yet. ``more`` are settings besides. Unless ``certified`` it lacks its
+        certificate, until `certify`.
         """
         (self.folder / "tls.key").write_bytes(self.private_key)
         (self.folder / "tls.crt").unlink(missing_ok=True)
@@ -51,6 +57,7 @@ class Release:
             "sidecar_image": sidecar_image,
             "certificate": self.folder / "tls.crt",
             "private_key": self.folder / "tls.key",
+            **more,
         }
         account = kubeconfig or self.control_plane.kubeconfig_for(
             f"{FULLNAME}-webhook", self.namespace
@@ -103,9 +110,10 @@ def installed(
     authority: bytes,
     certificate: bytes,
     private_key: bytes,
+    values: Mapping[str, Any] | None = None,
 ) -> Iterator[Release]:
     """The chart's schema, and its webhook's account in a new ``namespace``, for a while."""
-    roles = as_yaml(render(helm, namespace=namespace, only=["webhook/rbac.yaml"]))
+    roles = as_yaml(render(helm, namespace=namespace, values=values, only=["webhook/rbac.yaml"]))
     control_plane.apply(CRD.read_text())
     control_plane.kubectl("wait", "--for=condition=Established", f"--filename={CRD}")
     control_plane.kubectl("create", "namespace", namespace)

@@ -33,6 +33,23 @@ KINDS: dict[str, dict[str, Any]] = {
     "csi with attributes": identity(
         csi={"driver": "csi.example.com", "volumeAttributes": {"a": "b"}, "privateKeyFile": "k"}
     ),
+    "pkcs11, all in the token": identity(pkcs11={"uri": "pkcs11:token=node"}),
+    "pkcs11 with a PIN and a certificate beside": identity(
+        pkcs11={
+            "uri": "pkcs11:token=node",
+            "pinSecretRef": {"name": "pin", "key": "user"},
+            "certificateSecretRef": {"name": "tls"},
+        }
+    ),
+    "pkcs11 with a device": identity(
+        pkcs11={
+            "uri": "pkcs11:token=node",
+            "pinSecretRef": {"name": "pin", "key": "user"},
+            "device": {"resourceName": "example.com/tpm"},
+            "runAsGroup": 2323,
+            "env": [{"name": "TPM2_PKCS11_TCTI", "value": "device:/dev/tpmrm0"}],
+        }
+    ),
     "podCertificate": identity(podCertificate={"signerName": "a.b/c", "keyType": "ECDSAP384"}),
     "podCertificate with all of it": identity(
         podCertificate={"signerName": "a.b/c", "keyType": "RSA3072", "maxExpirationSeconds": 3600}

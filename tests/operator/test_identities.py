@@ -208,7 +208,7 @@ def test_every_kind_is_documented_and_shown_if_it_can_be_served() -> None:
     listed = set(re.findall(r"^\| `(\w+)`", DOCUMENTED, re.MULTILINE))
     assert listed == set(IDENTITY_KINDS)
     shown = {kind for example in EXAMPLES for kind in yaml.safe_load(example)["identity"]}
-    assert shown == {"certManager", "csi", "podCertificate"}
+    assert shown == {"certManager", "csi", "podCertificate", "pkcs11"}
 
 
 def test_a_certificate_that_no_secret_can_be_named_for_is_refused() -> None:

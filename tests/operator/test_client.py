@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio import client as official
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
+from rolesanywhere_operator.cli import cluster
 from rolesanywhere_operator.kube import client, retrying
 from rolesanywhere_operator.kube.calls import Call, Observer, unobserved
 from rolesanywhere_operator.kube.client import Kube
@@ -125,6 +126,23 @@ async def test_a_watch_that_is_put_off_begins_later(tmp_path: Path) -> None:
     async with serving(answer) as url, patient(url, tmp_path, pauses) as kube:
         seen = [one async for one in kube.watch("/x", resource_version="7", seconds=1)]
     assert (len(seen), asked, len(pauses)) == (1, ["7", "7"], 1)
+
+
+async def test_a_command_waits_for_a_server_that_is_about_to_be_ready(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if len(asked) < 3:
+            body = {"kind": "Status", "code": 429, "message": "storage is (re)initializing"}
+            return web.json_response(body, status=429, headers={"Retry-After": "0"})
+        return web.json_response({"items": [{"metadata": {"name": "reports"}}]})
+
+    async with serving(answer) as url:
+        where = kubeconfig(url, tmp_path)
+        found = await asyncio.to_thread(cluster.bindings_of, ["team-a"], where)
+    assert found["team-a"].keys() == {"reports"}
+    assert len(asked) == 3
 
 
 async def test_a_server_that_puts_off_for_ever_is_given_up(tmp_path: Path) -> None:

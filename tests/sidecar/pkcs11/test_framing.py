@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolesanywhere_sidecar.identities.pkcs11.framing import (
@@ -14,11 +14,15 @@ from rolesanywhere_sidecar.identities.pkcs11.framing import (
     read,
 )
 
-plain = st.none() | st.booleans() | st.integers() | st.text() | st.binary()
+# Small: what matters is the kinds of values and how they nest.
+plain = st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.binary(max_size=4)
+names = st.text(min_size=4, max_size=6)
 values = st.recursive(
-    plain, lambda deeper: st.lists(deeper) | st.dictionaries(st.text(min_size=4), deeper)
+    plain,
+    lambda deeper: st.lists(deeper, max_size=3) | st.dictionaries(names, deeper, max_size=2),
+    max_leaves=4,
 )
-messages = st.dictionaries(st.text(min_size=4), values)
+messages = st.dictionaries(names, values, max_size=3)
 
 
 def wire(data: bytes, *, at_most: int = 1 << 20) -> Callable[[int], bytes]:
@@ -33,7 +37,8 @@ def wire(data: bytes, *, at_most: int = 1 << 20) -> Callable[[int], bytes]:
     return receive
 
 
-@given(st.lists(messages, max_size=4), st.integers(1, 9))
+@settings(max_examples=50)
+@given(st.lists(messages, max_size=3), st.integers(1, 9))
 def test_messages_come_as_they_went_whatever_the_wire_makes_of_them(
     sent: list[Message], at_most: int
 ) -> None:
@@ -51,6 +56,7 @@ def test_nonsense_is_a_broken_frame_or_nothing_at_all(data: bytes) -> None:
     assert message is None or isinstance(message, dict)
 
 
+@settings(max_examples=50)
 @given(messages, st.data())
 def test_a_frame_that_ends_early_is_broken(message: Message, data: st.DataObject) -> None:
     whole = encode(message)

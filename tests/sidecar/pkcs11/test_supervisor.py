@@ -157,8 +157,18 @@ def test_a_crash_is_told_with_its_last_words_in_the_log(
     with pytest.raises(ModuleCrashed) as caught:
         bench.look()
     assert "assertion failed" not in str(caught.value)
-    [record] = [each for each in caplog.records if each.message == "module crashed"]
-    assert "assertion failed" in vars(record)["words"]
+    told = [each for each in caplog.records if each.message == "last words of a PKCS#11 module"]
+    assert [vars(each)["words"] for each in told] == ["vendor: assertion failed"] * 2
+
+
+def test_each_step_of_the_ladder_is_in_the_log(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.look()
+    bench.module.once("tokens", *[ModuleFails("DeviceRemoved")] * 3)
+    bench.look()
+    assert [vars(each)["with_new"] for each in caplog.records] == ["session", "module", "process"]
+    assert "fails: DeviceRemoved" in vars(caplog.records[0])["problem"]
 
 
 def test_a_process_that_ends_again_and_again_is_started_ever_more_slowly(bench: Bench) -> None:
@@ -240,7 +250,13 @@ def test_without_python_pkcs11_the_variant_is_named(
     assert "rolesanywhere[pkcs11]" in str(caught.value)
 
 
-def test_closing_ends_the_process_and_a_later_call_starts_another(bench: Bench) -> None:
+def test_closing_ends_the_process_and_no_other_is_started(bench: Bench) -> None:
     bench.look()
-    bench.supervisor.close()
+    bench.module.on["tokens"] = [bench.supervisor.close, bench.after(0, Died(""))]
+    bench.look()
     assert bench.module.children[0].ended
+    bench.module.on.clear()
+    bench.supervisor._drop()
+    with pytest.raises(TokenUnavailable, match="this process ends"):
+        bench.look()
+    assert len(bench.module.children) == 1

@@ -88,6 +88,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._child: Child | None = None
         self._conversation: Conversation | None = None
+        self._closed = False
         self._starts = self._in_vain = 0
         self._not_before = self._deadline = monotonic()
 
@@ -109,7 +110,8 @@ class Supervisor:
                     return result
 
     def close(self) -> None:
-        """End the child; the next `run` would start another. Waits for nothing under way."""
+        """End the child, also in the middle of a call. No other is started."""
+        self._closed = True
         child = self._child
         if child is not None:
             child.end()
@@ -139,11 +141,20 @@ class Supervisor:
         gone = isinstance(wrong, process.Silent | process.Died)
         if gone:
             self._lost()
+        if isinstance(wrong, process.Died) and wrong.words:
+            words = {"pkcs11_module": self.path, "words": wrong.words}
+            log.warning("last words of a PKCS#11 module", extra=words)
+        problem = self._told(wrong)
         if rung is Rung.PROCESS or self._monotonic() >= self._deadline:
-            raise self._told(wrong) from None
-        return Rung.PROCESS if gone else Rung(rung + 1)
+            raise problem from None
+        climbed = Rung.PROCESS if gone else Rung(rung + 1)
+        extra = {"problem": problem.problem, "with_new": climbed.name.lower()}
+        log.warning("token asked again", extra=extra)
+        return climbed
 
     def _started(self) -> Conversation:
+        if self._closed:
+            raise TokenUnavailable("this process ends, and speaks to tokens no more")
         wait = self._not_before - self._monotonic()
         if wait > 0:
             raise TokenUnavailable(
@@ -198,8 +209,6 @@ class Supervisor:
                 hint=remedy,
             )
         if isinstance(wrong, process.Died):
-            words = {"pkcs11_module": self.path, "words": wrong.words}
-            log.warning("module crashed", extra=words)
             return ModuleCrashed(
                 f"the process of the PKCS#11 module {self.path} ended by itself",
                 hint="the log has its last words; it is started again by itself",

@@ -47,7 +47,7 @@ async def theirs(helper: Contender, scene: Scene, **instead: str) -> Outcome:
 
 
 async def ours(scene: Scene, **settings: str) -> Outcome:
-    env = scene.env(**settings)
+    env = scene.env("p256", **settings)
     if settings:
         del env["ROLESANYWHERE_PRIVATE_KEY"]
     return await scene.run("credential-process", **env)

@@ -273,9 +273,10 @@ def test_tls_that_is_verified_after_all_is_no_mistake() -> None:
         assert mistake.startswith("--no-verify-ssl: TLS is always verified")
 
 
-def test_a_handle_of_a_tpm_is_told_to_be_for_later() -> None:
+def test_a_handle_of_a_tpm_is_told_how_its_keys_are_used() -> None:
     [mistake] = mistakes(["serve", "--private-key", "handle:0x81000001"], ENV)
-    assert mistake.startswith("--private-key: is a handle of a key in a TPM, which are not in this")
+    assert mistake.startswith("--private-key: is a handle of a key in a TPM, whose keys are")
+    assert "by PKCS#11 alone" in mistake
 
 
 def test_a_selector_may_stand_as_awss_helper_documents_it() -> None:

@@ -98,7 +98,7 @@ def test_windows_line_ends_do_not_matter() -> None:
         (pem(P256, PrivateFormat.OpenSSH), "OpenSSH's own format; convert"),
         (
             b"-----BEGIN TSS2 PRIVATE KEY-----\nAA==\n-----END TSS2 PRIVATE KEY-----",
-            "is a TPM's, and keys in an HSM or TPM are not in this version yet",
+            "is wrapped for a TPM (TSS2), and a TPM's keys are used by PKCS#11 alone",
         ),
     ],
 )

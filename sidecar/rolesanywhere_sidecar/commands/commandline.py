@@ -248,8 +248,8 @@ def _without_token_flags(told: _Told) -> tuple[_Told, tuple[str, ...]]:
 def _keys_in_a_tpm(told: _Told) -> Iterator[str]:
     if told.text("private_key").startswith(_TPM_HANDLE):
         yield (
-            f"{told.called('private_key')}: is a handle of a key in a TPM, which are not in this"
-            " version yet; give a PEM file"
+            f"{told.called('private_key')}: is a handle of a key in a TPM, whose keys are used by"
+            " PKCS#11 alone; make one there with tpm2_ptool, and name it by a pkcs11: URI"
         )
 
 

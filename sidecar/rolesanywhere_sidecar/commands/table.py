@@ -191,7 +191,7 @@ IDLE: Final[Mapping[str, str]] = {
     "--with-proxy": "https_proxy and no_proxy are always honoured",
     "--debug": "serve says more, as with --log-level debug; the others have no more to say",
     "--reuse-pin": "a key that asks for the PIN at each signature is given it again",
-    "--no-tpm-key-password": "keys in a TPM are not in this version yet",
+    "--no-tpm-key-password": "a TPM's keys are used by PKCS#11, whose PIN is in --pin-file",
 }
 
 # Its flags of keys that are not in files, and have a value; with a key in a file they say nothing.

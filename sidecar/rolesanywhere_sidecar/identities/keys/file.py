@@ -35,8 +35,8 @@ _FOREIGN: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "DSA PRIVATE KEY": ("is a DSA key", SUPPORTED),
     "TSS2 PRIVATE KEY": (
-        "is a TPM's, and keys in an HSM or TPM are not in this version yet",
-        "give a file with the key itself",
+        "is wrapped for a TPM (TSS2), and a TPM's keys are used by PKCS#11 alone",
+        "make a key there with tpm2_ptool and name it by a pkcs11: URI (docs/hardware-keys.md)",
     ),
 }
 

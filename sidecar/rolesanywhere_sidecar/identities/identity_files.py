@@ -163,7 +163,7 @@ class IdentityFiles:
 
         Raises `UnreadableFile` or `InvalidCertSelector`.
         """
-        return self._selector(volumes.read_together(tuple(self._selectors_place())))
+        return self._selector(volumes.read_together(tuple(self.selectors_place())))
 
     def fingerprint(self) -> bytes:
         """A hash of all contents: changes when one of them does, whatever the files' times say.
@@ -192,11 +192,12 @@ class IdentityFiles:
         if certificates and self.intermediates is not None:
             yield Place("intermediates", Path(self.intermediates))
         if certificates:
-            yield from self._selectors_place()
+            yield from self.selectors_place()
         if self.password_file is not None:
             yield Place("password file", Path(self.password_file))
 
-    def _selectors_place(self) -> Iterator[Place]:
+    def selectors_place(self) -> Iterator[Place]:
+        """The cert selector's file, if there is one."""
         if self.selector_file is not None:
             yield Place("cert selector's file", Path(self.selector_file))
 

@@ -59,6 +59,7 @@ def _token_identity(
     from rolesanywhere_sidecar.identities.pkcs11.hardwarekey import Tokens
     from rolesanywhere_sidecar.identities.pkcs11.latch import PinLatch
     from rolesanywhere_sidecar.identities.pkcs11.pins import PinSource
+    from rolesanywhere_sidecar.identities.pkcs11.searching import Search
     from rolesanywhere_sidecar.identities.pkcs11.supervisor import Supervisor
     from rolesanywhere_sidecar.identities.pkcs11.tally import Tally
     from rolesanywhere_sidecar.identities.token_identity import TokenIdentity
@@ -87,10 +88,13 @@ def _token_identity(
     shown = settings.certificate if certificate is None else locating.shown(certificate)
     return TokenIdentity(
         files=replace(IdentityFiles.of(replace(settings, certificate=shown)), now=now),
-        certificate_uri=certificate,
-        key_uri=key,
+        search=Search(
+            Tokens(supervisor, latch, heard),
+            certificate,
+            key,
+            latest=settings.use_latest_expiring_certificate,
+        ),
         pin_source=PinSource.of(settings.pin_file, key, certificate),
-        tokens=Tokens(supervisor, latch, heard),
         now=now,
     )
 

@@ -5,6 +5,7 @@ looked for before there is any login; and no PIN goes to a token that might be a
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Final, TypeVar
 
 from rolesanywhere_contract.pkcs11uri import Pkcs11Uri
@@ -21,12 +22,21 @@ from rolesanywhere_sidecar.identities.pkcs11.errors import (
     NoSuchKey,
     NoSuchToken,
 )
-from rolesanywhere_sidecar.identities.pkcs11.facts import fits, meant_as_hexadecimal, naming
+from rolesanywhere_sidecar.identities.pkcs11.facts import (
+    SlotFacts,
+    TokenFacts,
+    fits,
+    meant_as_hexadecimal,
+    naming,
+)
 
 _Thing = TypeVar("_Thing", Token, TokenCertificate, TokenKey)
 
 # A sentence names no more than a reader takes in.
 MOST_LISTED: Final = 8
+
+# What a URI can say of a token and its slot, but for the module, which is the same for all.
+OF_TOKENS: Final = tuple(each.name for kind in (TokenFacts, SlotFacts) for each in fields(kind))
 
 
 def tokens_of(uri: Pkcs11Uri, talk: Conversation) -> Sequence[Token]:

@@ -57,6 +57,7 @@ WORKERS: Final[Mapping[str, int]] = {
     "unit": CORES,
     "integration": CORES * 2,
     "control-plane": CORES + 1,
+    "hardware": CORES * 2,
 }
 # These build tools first, once for each version and machine.
 BUILDING: Final = frozenset({"integration", "control-plane", "hardware", "e2e"})

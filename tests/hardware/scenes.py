@@ -80,6 +80,20 @@ class Scene:
         """How many of them were signed as the certificate says."""
         return sum(one.verdict == "ok" for one in self.requests())
 
+    def touch(self) -> None:
+        """Have a sidecar renew its session soon: it looks after files that have changed.
+
+        The PIN stays what it is; its line ends now, or does not any more.
+        """
+        pin = self.pin_file.read_text()
+        self.pin_file.write_text(pin.removesuffix("\n") if pin.endswith("\n") else f"{pin}\n")
+
+    async def renewed(self) -> None:
+        """Have the session renewed, and wait for it."""
+        before = self.granted()
+        self.touch()
+        await until(lambda: self.granted() > before, what="a renewal")
+
     async def run(self, command: str, *flags: str, **env: str) -> Outcome:
         """One run of a command of the sidecar with nothing but ``env`` and ``flags``."""
         return await self.run_by((), command, *flags, **env)

@@ -19,14 +19,6 @@ from tests.support.waiting import runs
 # CKM_SHA256_RSA_PKCS, CKM_RSA_PKCS and CKM_ECDSA.
 SHA256_RSA_PKCS, RSA_PKCS, ECDSA = 0x40, 0x1, 0x1041
 
-# Seconds: several renewals while a test looks on.
-SHORT_LIFE = 4
-
-
-async def several_sessions(scene: Scene, count: int = 3) -> None:
-    """Wait until the sidecar has renewed its session now and then."""
-    await until(lambda: scene.granted() >= count, what=f"{count} sessions")
-
 
 async def test_a_refused_login_leaves_no_session_open(faulty: FaultModule, folder: Path) -> None:
     async with (
@@ -43,8 +35,10 @@ async def test_a_refused_login_leaves_no_session_open(faulty: FaultModule, folde
 
 
 async def test_one_login_lasts_for_every_signature(faulty: FaultModule, folder: Path) -> None:
-    async with a_scene(faulty.token, folder, life=SHORT_LIFE) as scene, serving(scene):
-        await several_sessions(scene)
+    async with a_scene(faulty.token, folder) as scene, serving(scene):
+        for _ in range(2):
+            await scene.renewed()
+        assert len(faulty.signatures()) >= 3
         assert len(faulty.calls("C_Login")) == 1
         assert not faulty.calls("C_Logout")
         assert len({call.pid for call in faulty.calls()}) == 1
@@ -53,10 +47,10 @@ async def test_one_login_lasts_for_every_signature(faulty: FaultModule, folder: 
 async def test_a_failed_signature_ends_its_session_and_another_one_signs(
     faulty: FaultModule, folder: Path
 ) -> None:
-    async with a_scene(faulty.token, folder, life=SHORT_LIFE) as scene, serving(scene):
+    async with a_scene(faulty.token, folder) as scene, serving(scene):
         used = faulty.signatures()[-1].handle
         faulty.fault("C_Sign", "rv", 0x30, once=True)
-        await several_sessions(scene)
+        await scene.renewed()
         failed = next(call for call in faulty.calls("C_Sign") if call.rv)
         assert failed.handle == used
         after = faulty.calls()[faulty.calls().index(failed) + 1 :]

@@ -74,6 +74,16 @@ def test_the_server_loads_no_key_hardware_and_nothing_heavy_that_it_does_not_nee
     }
 
 
+def test_what_asks_a_token_loads_no_module_and_the_child_little_else() -> None:
+    parent = modules_loaded_by("import rolesanywhere_sidecar.identities.token_identity")
+    assert not parent & {"pkcs11", "rolesanywhere_sidecar.identities.pkcs11.cryptoki"}
+    child = modules_loaded_by(
+        "import rolesanywhere_sidecar.identities.pkcs11.child,"
+        " rolesanywhere_sidecar.identities.pkcs11.cryptoki"
+    )
+    assert not child & {"cryptography", "asyncio", "rolesanywhere_contract", "h11", "ssl"}
+
+
 def test_the_webhook_never_loads_kopf() -> None:
     loaded = modules_loaded_by(
         "import rolesanywhere_operator.app, rolesanywhere_operator.webhook.server"

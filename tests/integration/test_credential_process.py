@@ -228,13 +228,13 @@ async def test_a_kept_session_is_no_good_to_another_certificate_or_name(
 
 
 async def test_a_kept_session_outlives_its_certificate(aws: FakeAWS, tmp_path: Path) -> None:
-    brief = replace(pki.LEAF, starts=timedelta(0), lives=timedelta(seconds=3))
+    brief = replace(pki.LEAF, starts=timedelta(0), lives=timedelta(seconds=8))
     flags = [
         *files_of(ROOT.leaf(at=utc_now(), template=brief), tmp_path),
         "--session-file", f"{tmp_path}/kept",
     ]  # fmt: skip
     first = (await run(aws, *flags)).document()
-    await asyncio.sleep(3)
+    await asyncio.sleep(8)
     assert (await run(aws, *flags)).document() == first
     assert len(aws.requests) == 1
 

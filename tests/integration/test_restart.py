@@ -131,7 +131,7 @@ async def test_a_session_file_that_cannot_be_written_is_a_warning_and_no_more(
 
 
 async def test_before_its_turn_it_asks_for_nothing_and_says_until_when(stage: Stage) -> None:
-    turn = f"{utc_now() + timedelta(seconds=3):%Y-%m-%dT%H:%M:%SZ}"
+    turn = f"{utc_now() + timedelta(seconds=6):%Y-%m-%dT%H:%M:%SZ}"
     env = stage.env | {"ROLESANYWHERE_START_AFTER": turn}
     async with a_sidecar(stage.workload.folder, env) as sidecar:
 

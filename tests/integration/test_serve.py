@@ -298,7 +298,7 @@ async def test_files_that_come_late_are_used_without_waiting_out_a_back_off(stag
 
 
 async def test_with_aws_down_a_session_is_served_to_its_end_and_not_beyond(stage: Stage) -> None:
-    stage.aws.faults.next(a_short_session(4))
+    stage.aws.faults.next(a_short_session(8))
     stage.aws.faults.always(Reset())
     async with a_sidecar(stage.folder, stage.env) as sidecar:
         await sidecar.until_ready()

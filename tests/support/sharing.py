@@ -1,7 +1,8 @@
 """How the processes of a tier share its tests: each takes the next one when it is done.
 
 A pytest plugin for ``tests.run``; tests that are run by hand do without.
-Never hands out one by one what is costly to enter: one process takes a module of that kind whole.
+Never hands out one by one what cannot be done at the same time, or is costly to enter: one process
+takes a module of that kind whole.
 """
 
 from typing import Final
@@ -10,10 +11,12 @@ import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped] # it tells no types
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-# Each test of these is a look at something that takes most of a minute to make.
+# Either each test looks at something that takes most of a minute to make, or the tests need a thing
+# that a machine has one of (a port of the demo).
 WHOLE: Final = frozenset(
     {
         "tests/control_plane/test_release.py",
+        "tests/integration/test_demo.py",
         "tests/integration/test_faults_of_aws.py",
         "tests/integration/test_real_clients.py",
     }

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.chart.helm import CHART
-from tests.support.gotools import build
+from tests.support import prometheus
 from tests.support.tools import build_or_skip
 
 FILES: Final = CHART / "files"
@@ -106,14 +106,7 @@ def test_every_alert_is_played_through_until_it_fires() -> None:
 
 def promtool(*arguments: str, folder: Path) -> None:
     """Have Prometheus' tool check something; what it complains of fails the test."""
-    binary = build_or_skip(
-        lambda: build(
-            "promtool",
-            "github.com/prometheus/prometheus/cmd/promtool",
-            # Without the libraries of a dozen clouds, which find targets.
-            tags=["remove_all_sd"],
-        )
-    )
+    binary = build_or_skip(prometheus.promtool)
     done = subprocess.run(
         [binary, *arguments], cwd=folder, check=False, capture_output=True, text=True, timeout=60
     )

@@ -46,6 +46,10 @@ bench-operator: .venv/ready ## measure webhook and controller on a real API serv
 bench-pkcs11: .venv/ready ## measure keys in hardware beside AWS's own helper (ARGS="--write docs/performance.md")
 	@tests/tools/with-toolchain $(PYTHON) -m tests.bench.pkcs11 $(ARGS)
 
+.PHONY: dashboard
+dashboard: .venv/ready ## draw the dashboard's queries over all programs at work, into docs/dashboard.svg
+	@tests/tools/with-toolchain $(PYTHON) -m tests.bench.dashboard docs/dashboard.svg
+
 .PHONY: check
 check: .venv/ready ## lint, types, import contracts and unit tests: offline, half a minute
 	@$(PYTHON) -m tests.run lint types imports unit

@@ -14,7 +14,7 @@ from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Programs
 from tests.fakes import aws_helper
 from tests.hardware import packages
-from tests.support import clients, node
+from tests.support import clients, node, prometheus
 from tests.support.tools import ToolMissing
 
 BUILDS: Final[tuple[Callable[[], object], ...]] = (
@@ -23,6 +23,8 @@ BUILDS: Final[tuple[Callable[[], object], ...]] = (
     clients.go,
     node.install,
     measures.load_generator,
+    prometheus.promtool,
+    prometheus.evaluator,
     binaries.find_or_build_helm,
     binaries.find_or_build,
 )

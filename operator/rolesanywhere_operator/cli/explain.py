@@ -54,6 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="the same for keys in hardware (default: %(default)s)",
     )
+    parser.add_argument(
+        "--host-path",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder of nodes that the operator allows; may be repeated (default:"
+        f" ${sources.HOST_PATHS_VARIABLE}, else they are not looked at)",
+    )
 
 
 def answer(arguments: argparse.Namespace, around: Surroundings) -> Answer:

@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 STDIN: Final = "-"
 _TRUST_DOMAIN_VARIABLE: Final = f"{PREFIX}TRUST_DOMAIN"
-_HOST_PATHS_VARIABLE: Final = f"{PREFIX}HOST_PATHS"
+HOST_PATHS_VARIABLE: Final = f"{PREFIX}HOST_PATHS"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -53,14 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser, *, files: str) -> None:
         metavar="DOMAIN",
         help="trust domain that the operator was set up with (default:"
         f" ${_TRUST_DOMAIN_VARIABLE}, {DEFAULT_TRUST_DOMAIN})",
-    )
-    parser.add_argument(
-        "--host-path",
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="folder of nodes that the operator allows; may be repeated (default:"
-        f" ${_HOST_PATHS_VARIABLE}, else they are not looked at)",
     )
 
 
@@ -119,7 +111,7 @@ def host_paths(arguments: argparse.Namespace, around: Surroundings) -> frozenset
 
     Raises `UnusableInput`.
     """
-    named = around.env.get(_HOST_PATHS_VARIABLE)
+    named = around.env.get(HOST_PATHS_VARIABLE)
     given = arguments.host_path or (named.split(",") if named else [])
     try:
         return frozenset(nodepaths.checked(path.strip()) for path in given) or None

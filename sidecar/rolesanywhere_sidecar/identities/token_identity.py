@@ -23,6 +23,7 @@ from rolesanywhere_sidecar.identities.certificates import PublicKey, read_certif
 from rolesanywhere_sidecar.identities.identity import Identity, assemble
 from rolesanywhere_sidecar.identities.identity_files import Collection, Found, IdentityFiles
 from rolesanywhere_sidecar.identities.keys import FileKey, SigningKey
+from rolesanywhere_sidecar.identities.keys.memory import check_public
 from rolesanywhere_sidecar.identities.pkcs11 import listing, mechanisms
 from rolesanywhere_sidecar.identities.pkcs11.hardwarekey import HardwareKey, Place, Tokens
 from rolesanywhere_sidecar.identities.pkcs11.leaves import Leaf, Wanted
@@ -157,6 +158,7 @@ class TokenIdentity:
                 found.candidates, found.beside, held, found.public_key, wanted
             )
         key = found.key
+        check_public(found.public_key, where=str(key.uri))
         kind = mechanisms.kind_of(key.key_type, where=str(key.uri))
         return identity, HardwareKey(kind, found.public_key, Place.of(key), pin, self.tokens)
 

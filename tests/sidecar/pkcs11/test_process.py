@@ -99,6 +99,15 @@ def test_its_last_words_are_kept_and_no_more_than_the_last(
     assert len(caught.value.words) == process.LARGEST_LAST_WORDS
 
 
+def test_a_module_that_tells_the_pin_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    telling = "import os; os.write(2, b'C_Login(1234-5150) failed'); os._exit(3)"
+    monkeypatch.setattr(process, "_BOOT", telling)
+    child = Child({})
+    with pytest.raises(Died) as caught:
+        child.ask({"do": "login", "slot": 0, "pin": "1234-5150"}, within=PATIENCE)
+    assert caught.value.words == "C_Login([redacted]) failed"
+
+
 def test_nonsense_from_it_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     nonsense = "import os, sys, time; os.write(int(sys.argv[-1]), b'\\xff' * 99); time.sleep(60)"
     monkeypatch.setattr(process, "_BOOT", nonsense)

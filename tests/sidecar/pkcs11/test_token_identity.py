@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.pkcs11uri import InvalidPkcs11Uri
@@ -19,7 +20,7 @@ from rolesanywhere_sidecar.identities.identity import (
     NoSuchCertificate,
 )
 from rolesanywhere_sidecar.identities.identity_files import UnreadableFile
-from rolesanywhere_sidecar.identities.keys import Digest, SigningKey
+from rolesanywhere_sidecar.identities.keys import Digest, SigningKey, UnsupportedKey
 from rolesanywhere_sidecar.identities.keys.proof import verifies
 from rolesanywhere_sidecar.identities.pkcs11 import modules
 from rolesanywhere_sidecar.identities.pkcs11.errors import (
@@ -38,7 +39,7 @@ from rolesanywhere_sidecar.identities.pkcs11.errors import (
 from rolesanywhere_sidecar.identities.pkcs11.process import Silent
 from rolesanywhere_sidecar.identities.pkcs11.tally import Tally
 from rolesanywhere_sidecar.identities.token_identity import TokenIdentity
-from tests.fakes.pki import LEAF, Authority, Identity, KeyKind, new_key
+from tests.fakes.pki import LEAF, Authority, Identity, KeyKind, PrivateKey, new_key
 from tests.support.clocks import START
 from tests.support.pretend_tokens import (
     INITIALIZED,
@@ -307,6 +308,21 @@ async def test_no_token_at_all_is_a_server_out_of_reach(desk: Desk) -> None:
     with pytest.raises(NoSuchToken, match="P11_KIT_SERVER_ADDRESS") as caught:
         await desk.source("pkcs11:token=node-hsm").load()
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("weak", "says"),
+    [
+        (rsa.generate_private_key(65537, 1024), "is RSA of 1024 bits"),  # noqa: S505 - that is it
+        (ec.generate_private_key(ec.SECP256K1()), "is on the curve secp256k1"),
+    ],
+)
+async def test_a_key_that_the_service_does_not_take_is_called_so(
+    desk: Desk, weak: PrivateKey, says: str
+) -> None:
+    hold(desk.hsm, ROOT.leaf("weak", key=weak, at=START))
+    with pytest.raises(UnsupportedKey, match=says):
+        await desk.source("pkcs11:token=node-hsm").load()
 
 
 async def test_a_renewal_costs_one_signature_and_no_login(desk: Desk) -> None:

@@ -87,16 +87,23 @@ FileKey = RsaKey | EcdsaKey | MldsaKey
 def signing_with(key: object, *, where: str) -> FileKey:
     """The signer for a key of ``cryptography``. Raises `UnsupportedKey` for one that cannot."""
     if isinstance(key, rsa.RSAPrivateKey):
-        if key.key_size < MINIMUM_RSA_BITS:
-            raise unsupported(where, f"is RSA of {key.key_size} bits")
+        check_public(key.public_key(), where=where)
         return RsaKey(key)
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        if not isinstance(key.curve, CURVES):
-            raise unsupported(where, f"is on the curve {key.curve.name}")
+        check_public(key.public_key(), where=where)
         return EcdsaKey(key)
     if isinstance(key, MldsaPrivateKey):
         return MldsaKey.of(key)
     raise unsupported(where, "is neither RSA nor ECDSA nor ML-DSA")
+
+
+def check_public(public_key: PublicKey, *, where: str) -> None:
+    """Returns if the service takes keys of this size, or on this curve. Raises `UnsupportedKey`."""
+    match public_key:
+        case rsa.RSAPublicKey(key_size=bits) if bits < MINIMUM_RSA_BITS:
+            raise unsupported(where, f"is RSA of {bits} bits")
+        case ec.EllipticCurvePublicKey(curve=curve) if not isinstance(curve, CURVES):
+            raise unsupported(where, f"is on the curve {curve.name}")
 
 
 def unsupported(where: str, problem: str) -> UnsupportedKey:

@@ -17,7 +17,12 @@ from rolesanywhere_sidecar.identities.keys import Digest
 from rolesanywhere_sidecar.identities.keys.proof import verifies
 from rolesanywhere_sidecar.identities.pkcs11 import locating, logins, mechanisms
 from rolesanywhere_sidecar.identities.pkcs11.conversation import Conversation, Token, TokenKey
-from rolesanywhere_sidecar.identities.pkcs11.errors import NoSuchToken, PinProblem, SignatureWrong
+from rolesanywhere_sidecar.identities.pkcs11.errors import (
+    NoSuchToken,
+    PinMissing,
+    PinProblem,
+    SignatureWrong,
+)
 from rolesanywhere_sidecar.identities.pkcs11.facts import ObjectFacts, SlotFacts, TokenFacts
 from rolesanywhere_sidecar.identities.pkcs11.latch import PinLatch
 from rolesanywhere_sidecar.identities.pkcs11.pins import Pin
@@ -65,8 +70,8 @@ class Tokens:
         """As `logins.log_in`."""
         try:
             logins.log_in(talk, token, pin, self._latch)
-        except PinProblem:
-            self._tally.pin_latched = True
+        except PinProblem as problem:
+            self._tally.pin_latched = not isinstance(problem, PinMissing)
             raise
         self._tally.pin_latched = False
 

@@ -7,7 +7,7 @@ import json
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -46,21 +46,17 @@ class LatchFile:
         if self.path is None:
             yield
             return
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=not self._required, exist_ok=True)
-            lock = locks.waited_for(locks.beside(self.path), within=within)
-            lock.__enter__()
-        except locks.LockBusy:
-            raise
-        except (locks.LockUnavailable, OSError, ValueError) as wrong:
-            self._do_without(wrong)
+        with ExitStack() as held:
+            try:
+                self.path.parent.mkdir(mode=0o700, parents=not self._required, exist_ok=True)
+                held.enter_context(locks.waited_for(locks.beside(self.path), within=within))
+            except locks.LockBusy:
+                raise
+            except (locks.LockUnavailable, OSError, ValueError) as wrong:
+                self._do_without(wrong)
+            else:
+                self._read(self.path)
             yield
-            return
-        try:
-            self._read(self.path)
-            yield
-        finally:
-            lock.__exit__(None, None, None)
 
     def record(self, token: str, digest: str) -> Record | None:
         """What is known of this token and PIN."""

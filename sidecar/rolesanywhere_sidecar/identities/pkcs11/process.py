@@ -67,6 +67,7 @@ class Child:
             os.close(held)
             theirs.close()
         self._ending = threading.Lock()
+        self._pin = ""
         self._words: deque[int] = deque(maxlen=LARGEST_LAST_WORDS)
         self._listener = threading.Thread(target=self._listen, name="pkcs11-words", daemon=True)
         self._listener.start()
@@ -79,6 +80,7 @@ class Child:
     def ask(self, question: Message, *, within: float) -> Message:
         """The answer to ``question``. Raises `Silent` or `Died`; either way the child is gone."""
         end = time.monotonic() + within
+        self._pin = str(question.get("pin", self._pin))
 
         def receive(count: int) -> bytes:
             self._wire.settimeout(max(end - time.monotonic(), 0.001))
@@ -96,7 +98,7 @@ class Child:
         if answer is None:
             self.end()
             self._listener.join(REAP_SECONDS)
-            raise Died(bytes(self._words).decode(errors="replace")) from None
+            raise Died(self._last_words()) from None
         return answer
 
     def end(self) -> None:
@@ -111,6 +113,11 @@ class Child:
             self._process.wait(REAP_SECONDS)
         except subprocess.TimeoutExpired:
             _undead.append(self._process)
+
+    def _last_words(self) -> str:
+        """Without the PIN, which a module that is being debugged may show."""
+        words = bytes(self._words).decode(errors="replace")
+        return words.replace(self._pin, "[redacted]") if self._pin else words
 
     def _listen(self) -> None:
         """Read what modules write, so that none waits for a reader; keep the end of it."""

@@ -20,8 +20,10 @@ T = TypeVar("T")
 # Hardly any slack between holder and heir, and calls that may take long: no mistake of a moment
 # is hidden by the three seconds that the default terms leave.
 TIGHT = Terms(duration=12, renew_deadline=11.9, retry_period=1.0, call_timeout=6.0)
-# By how much a candidate's clock may run fast or slow: what the slack of its terms covers, nearly.
-DRIFT = {TIGHT: 0.008, Terms(): 0.4, Terms.lasting(3): 0.4}
+# By how much each clock may run fast or slow: what the slack of its terms covers, nearly. A holder
+# whose clock is slow and an heir whose clock is fast are apart by both, and (1 + d) / (1 - d) is to
+# stay below duration / renew_deadline.
+DRIFT = {TIGHT: 0.004, Terms(): 0.17, Terms.lasting(3): 0.17}
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SIMULATED_SECONDS = 240.0
 
@@ -150,6 +152,12 @@ class Election:
         assert self.acting == [me], "two hold the Lease at once"
 
 
+@pytest.mark.parametrize("terms", DRIFT, ids=["tight", "default", "shortest"])
+def test_no_clocks_are_further_apart_than_the_terms_allow(terms: Terms) -> None:
+    apart = (1 + DRIFT[terms]) / (1 - DRIFT[terms])
+    assert 0.97 < apart / (terms.duration / terms.renew_deadline) < 1
+
+
 def in_virtual_time(work: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(work)
@@ -174,3 +182,38 @@ def test_the_elections_do_have_winners(terms: Terms) -> None:
     for election in elections:
         in_virtual_time(election.run(candidates=3))
     assert sum(election.terms_of_office for election in elections) > 25
+
+
+class SlowAnswers:
+    """A store where a write arrives at once and its answer late; after the first, nothing does."""
+
+    def __init__(self, seconds: float) -> None:
+        self._server = Server()
+        self._seconds = seconds
+
+    async def read(self) -> Record | None:
+        return self._server.record
+
+    async def write(self, record: Record) -> Record:
+        if self._server.record is not None:
+            raise ConnectionResetError
+        written = self._server.write(record)
+        await asyncio.sleep(self._seconds)
+        return written
+
+
+def test_a_holder_counts_from_before_its_write_left() -> None:
+    """The others count from when they read it, which may be long before its answer is back."""
+
+    async def hold() -> None:
+        clock, terms = asyncio.get_running_loop().time, Terms()
+        elector = Elector(
+            SlowAnswers(1.5), identity="me", terms=terms, clock=clock, today=lambda: NOON
+        )
+        sent = clock()
+        await elector.acquire()
+        with pytest.raises(LeaseLost):
+            await elector.keep()
+        assert clock() - sent <= terms.renew_deadline + 0.001
+
+    in_virtual_time(hold())

@@ -53,6 +53,7 @@ async def test_one_shots_share_what_a_token_has_refused(faulty: FaultModule, fol
             outcome = await scene.run("credential-process", **scene.env())
             assert outcome.status != 0
             assert "PIN" in outcome.errors
+            assert WRONG not in outcome.errors
     assert len(faulty.calls("C_Login")) == 1
 
 

@@ -76,10 +76,11 @@ async def test_a_wrong_pin_is_tried_once_and_hides_no_certificate(
     assert len(faulty.calls("C_Login")) == 1
 
 
-async def test_of_two_tokens_neither_is_given_the_pin(hsm: SoftHsm, folder: Path) -> None:
-    softhsm.initialize(hsm.token.env, "another", "another-pin-22")
-    async with a_scene(hsm.token, folder) as scene:
+async def test_of_two_tokens_neither_is_given_the_pin(faulty: FaultModule, folder: Path) -> None:
+    softhsm.initialize(faulty.token.env, "another", "another-pin-22")
+    async with a_scene(faulty.token, folder) as scene:
         assert {each["privateKey"] for each in await listed(scene)} == {None}
+        assert faulty.calls("C_Login") == []
         assert {each["privateKey"] for each in await listed(scene, "pkcs11:token=node-hsm")} == {
             True
         }

@@ -1,5 +1,7 @@
 """Which tokens and objects a PKCS#11 URI means, and the URI of what was found."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +74,12 @@ def test_a_uri_fits_where_everything_it_says_is_so(attributes: str) -> None:
 )
 def test_a_uri_does_not_fit_where_one_thing_is_otherwise(attributes: str) -> None:
     assert not fits(Pkcs11Uri.parse(f"pkcs11:{attributes}"), *EVERYTHING)
+
+
+def test_a_value_longer_than_its_field_never_fits() -> None:
+    full = replace(TOKEN, token="n" * 32)
+    assert fits(Pkcs11Uri(token="n" * 32), full)
+    assert not fits(Pkcs11Uri(token="n" * 33), full)
 
 
 def test_what_a_uri_says_of_other_things_is_not_held_against_this_one() -> None:

@@ -28,13 +28,14 @@ from tests.hardware.tokens import workshop
 from tests.support import debian, prometheus
 from tests.support.prometheus import Scrape, Series
 
-SECONDS: Final = 150.0
+SECONDS: Final = 120.0
 USERS: Final = "team-a"
 
 CELL_WIDTH: Final = 44
 CELL_HEIGHT: Final = 24
 GAP: Final = 6
 LARGEST_LEGEND: Final = 5
+LETTER_WIDTH: Final = 6.2
 COLOURS: Final = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2")
 
 Named = tuple[str, Sequence[tuple[float, float]]]
@@ -156,7 +157,9 @@ def drawn_lines(
         x = left + (number % 2) * across / 2
         y = height - below + 20 + 14 * (number // 2)
         colour = COLOURS[number] if number < len(named) else "#777"
-        yield text(x, y, name, f'fill="{colour}" font-size="10"')
+        fits = int(across / 2 / LETTER_WIDTH)
+        short = name if len(name) <= fits else f"{name[: fits - 1]}…"
+        yield text(x, y, short, f'fill="{colour}" font-size="10"')
 
 
 def spoken(value: float, unit: str) -> str:

@@ -22,8 +22,8 @@ TPM: Final = (
     "tpm2-tools",
 )
 
-# p11-kit's server, and the module that is its client.
-SERVER: Final = ("p11-kit", "p11-kit-modules")
+# p11-kit's server, the module that is its client, and what gives a client a mount of its folder.
+SERVER: Final = ("p11-kit", "p11-kit-modules", "mount")
 
 # A compiler and PKCS#11's header, for the module that fails when it is told to.
 COMPILER: Final = ("gcc", "libc6-dev", "libp11-kit-dev")

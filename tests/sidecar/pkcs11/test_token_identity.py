@@ -228,6 +228,26 @@ async def test_slot_zero_is_a_slot(desk: Desk) -> None:
         assert identity.leaf == there.certificate
 
 
+async def test_a_keys_own_slot_counts_even_if_it_is_the_first(desk: Desk) -> None:
+    second = PretendToken(serial="0002", slot_id=1)
+    desk.module.tokens.append(second)
+    desk.hsm.keys.append((b"\x01", "reports", OURS.key))
+    second.keys.append((b"\x01", "reports", OTHER.key))
+    put(second, OURS.certificate, id=b"\x01")
+    _, key = await desk.source("pkcs11:serial=0002", "pkcs11:slot-id=0;id=%01").load()
+    assert await signs(key, OURS)
+
+
+async def test_certificates_in_two_tokens_are_refused_before_any_pin_is_tried(desk: Desk) -> None:
+    second = PretendToken(token="other", serial="0002", slot_id=1)
+    desk.module.tokens.append(second)
+    hold(desk.hsm, OURS)
+    hold(second, OTHER)
+    with pytest.raises(AmbiguousToken, match="2 tokens are as pkcs11:type=cert says"):
+        await desk.source("pkcs11:type=cert").load()
+    assert desk.module.count("login") == 0
+
+
 async def test_two_tokens_of_one_label_are_refused_before_any_pin_is_tried(desk: Desk) -> None:
     second = PretendToken(serial="0002", slot_id=1)
     desk.module.tokens.append(second)
@@ -291,6 +311,7 @@ async def test_what_is_not_there_is_told_with_what_is(
         desk.hsm.keys.append((identifier, "twin", OTHER.key))
     put(desk.hsm, OTHER.certificate, id=b"\x05", label="lonely")
     put(desk.hsm, OTHER.certificate, id=b"", label="nameless")
+    desk.hsm.keys.append((b"", "its key, perhaps", OTHER.key))
     with pytest.raises(problem) as caught:
         await desk.source(certificate, key).load()
     assert says in str(caught.value)

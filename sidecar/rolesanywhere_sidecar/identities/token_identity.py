@@ -158,8 +158,8 @@ class TokenIdentity:
                 found.candidates, found.beside, held, found.public_key, wanted
             )
         key = found.key
-        check_public(found.public_key, where=str(key.uri))
-        kind = mechanisms.kind_of(key.key_type, where=str(key.uri))
+        check_public(found.public_key, where=str(key))
+        kind = mechanisms.kind_of(key.key_type, where=key)
         return identity, HardwareKey(kind, found.public_key, Place.of(key), pin, self.tokens)
 
     def _with_file_key(

@@ -108,6 +108,9 @@ class TokenKey:
         """The URI of this object."""
         return naming(self.token.facts, self.facts)
 
+    def __str__(self) -> str:
+        return str(self.uri)
+
 
 class Conversation:
     """One module, loaded in one child; ``within`` gives the seconds that the next call has."""

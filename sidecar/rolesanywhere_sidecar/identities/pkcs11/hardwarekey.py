@@ -82,10 +82,9 @@ class Tokens:
 
         Raises `UnsupportedKey` or `ModuleError`.
         """
-        where = str(key.uri)
-        kind = mechanisms.kind_of(key.key_type, where=where)
+        kind = mechanisms.kind_of(key.key_type, where=key)
         offered = talk.offers(key.token)
-        task = mechanisms.task(kind, payload, offered=offered, digest=digest, where=where)
+        task = mechanisms.task(kind, payload, offered=offered, digest=digest, where=key)
         raw = talk.sign(key, mechanism=task.mechanism, data=task.data)
         return mechanisms.signature(kind, raw)
 

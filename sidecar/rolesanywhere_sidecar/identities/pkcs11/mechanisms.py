@@ -71,8 +71,11 @@ _DIGEST_INFO: Final[Mapping[Digest, bytes]] = {
 }
 
 
-def kind_of(key_type: int, *, where: str) -> KeyKind:
-    """What the service's algorithms call a key of this type. Raises `UnsupportedKey`."""
+def kind_of(key_type: int, *, where: object) -> KeyKind:
+    """What the service's algorithms call a key of this type; ``where`` shows as its place.
+
+    Raises `UnsupportedKey`.
+    """
     kind = KIND.get(key_type)
     if kind is None:
         raise UnsupportedKey(
@@ -83,7 +86,7 @@ def kind_of(key_type: int, *, where: str) -> KeyKind:
 
 
 def task(
-    kind: KeyKind, payload: bytes, *, offered: Collection[int], digest: Digest, where: str
+    kind: KeyKind, payload: bytes, *, offered: Collection[int], digest: Digest, where: object
 ) -> Task:
     """How a token that offers these mechanisms signs ``payload``. Raises `UnsupportedKey`.
 

@@ -1,11 +1,12 @@
 """IAM Roles Anywhere, STS and S3 on loopback: ``async with FakeAWS.start(world) as aws:``.
 
 ``python -m tests.fakes.aws --help`` runs them by hand, with an identity to try them with.
-They listen on loopback alone, and keep everything in memory.
+They listen on loopback alone unless told where, and keep everything in memory.
 """
 
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,11 @@ MAX_HEADER_BYTES = 64 * 1024
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def on_loopback() -> socket.socket:
+    """A free port of this machine alone."""
+    return socket.create_server(("127.0.0.1", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +73,35 @@ class FakeAWS:
         world: World,
         *,
         tls_folder: Path | None = None,
+        authority: Authority | None = None,
+        listen: Callable[[], socket.socket] = on_loopback,
         clock: Clock = utc_now,
         entropy: Entropy = token_bytes,
     ) -> "AsyncIterator[FakeAWS]":
-        """The services on free ports of 127.0.0.1 until the block ends.
+        """The services until the block ends, each at an address of its own from ``listen``.
 
-        Plain HTTP, unless ``tls_folder`` is given: then HTTPS by a certificate of an authority
-        that is written there and named by ``ca_file``. ``account.world`` may be replaced.
+        Plain HTTP, unless ``tls_folder`` is given: then HTTPS by a certificate of ``authority``,
+        or of a new one, which is written there and named by ``ca_file``. ``account.world`` may be
+        replaced.
         """
         account = Account(world, clock, entropy)
-        ca_file, context = _tls(tls_folder) if tls_folder else (None, None)
+        listeners = [listen() for _ in range(3)]
+        hosts = {"127.0.0.1", "localhost", *(str(one.getsockname()[0]) for one in listeners)}
+        ca_file, context = _tls(tls_folder, authority, hosts) if tls_folder else (None, None)
         async with AsyncExitStack() as stack:
             rolesanywhere_url, sts_url, s3_url = [
-                await stack.enter_async_context(_served(handler(account), context))
-                for handler in (rolesanywhere_handler, sts_handler, s3_handler)
+                await stack.enter_async_context(_served(handler(account), listener, context))
+                for handler, listener in zip(
+                    (rolesanywhere_handler, sts_handler, s3_handler), listeners, strict=True
+                )
             ]
             yield cls(rolesanywhere_url, sts_url, s3_url, ca_file, account)
 
 
 @asynccontextmanager
-async def _served(handler: Handler, context: ssl.SSLContext | None) -> AsyncIterator[str]:
+async def _served(
+    handler: Handler, listener: socket.socket, context: ssl.SSLContext | None
+) -> AsyncIterator[str]:
     server = web.Server(
         handler,
         access_log=None,
@@ -97,18 +112,20 @@ async def _served(handler: Handler, context: ssl.SSLContext | None) -> AsyncIter
     runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        port = runner.addresses[0][1]
-        yield f"{'https' if context else 'http'}://127.0.0.1:{port}"
+        await web.SockSite(runner, listener, ssl_context=context).start()
+        host, port = listener.getsockname()[:2]
+        yield f"{'https' if context else 'http'}://{host}:{port}"
     finally:
         await runner.cleanup()
 
 
-def _tls(folder: Path) -> tuple[Path, ssl.SSLContext]:
+def _tls(
+    folder: Path, authority: Authority | None, hosts: Collection[str]
+) -> tuple[Path, ssl.SSLContext]:
     """A server context, and the file that clients trust it by; valid at the real time."""
     now = utc_now()
-    authority = Authority.root("Fake AWS TLS", at=now)
-    server = authority.server(at=now)
+    authority = authority or Authority.root("Fake AWS TLS", at=now)
+    server = authority.server(at=now, hosts=sorted(hosts))
     ca_file, pair = folder / "fake-aws-ca.pem", folder / "fake-aws-server.pem"
     ca_file.write_bytes(authority.certificate_pem)
     pair.touch(mode=0o600)

@@ -37,12 +37,19 @@ def compile_static(source: Path) -> bytes:
         return program.read_bytes()
 
 
-def bootstrap(archive: Path, name: str, *, suite: str, packages: Sequence[str]) -> None:
-    """Debian's ``suite`` with ``packages`` and nothing beyond, as an image. A minute's work."""
+def bootstrap(
+    archive: Path, name: str, *, suite: str, packages: Sequence[str], authorities: bytes
+) -> None:
+    """Debian's ``suite`` with ``packages`` and nothing beyond, as an image. A minute's work.
+
+    ``authorities``, in PEM, are trusted besides Debian's.
+    """
     debian.packages("debootstrap", "debian-archive-keyring")
     root = archive.with_suffix(".root")
     try:
         run("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, root)
+        (root / "usr/local/share/ca-certificates/tests.crt").write_bytes(authorities)
+        run("chroot", root, "update-ca-certificates")
         for path in _BALLAST:
             shutil.rmtree(root / path, ignore_errors=True)
             (root / path).mkdir()

@@ -132,10 +132,9 @@ class Cluster:
         chosen = [f"--container={container}"] if container else []
         return self.kubectl("exec", f"--namespace={namespace}", pod, *chosen, "--", *command)
 
-    def load(self, image: Image) -> str:
-        """Bring an image to the node; the name by which pods have it."""
-        images.load(self.sandbox, image)
-        return image.name
+    def load(self, image: Image, name: str = "") -> str:
+        """Bring an image to the node; the name by which pods have it, another if one is given."""
+        return images.load(self.sandbox, image, name)
 
     def wait_until_ready(self) -> None:
         """Return once the node takes pods. Raises `ClusterFailed`."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.e2e.harness import archives, building, machine
+from tests.e2e.harness import archives, authority, building, machine
 from tests.e2e.harness.configuration import CONTAINERD_SOCKET, PAUSE_IMAGE
 from tests.e2e.harness.sandbox import Sandbox
+from tests.fakes.pki import Authority
 from tests.support.cache import cache_dir
 
 ROOT: Final = Path(__file__).parents[3]
@@ -56,14 +57,23 @@ def pause() -> Image:
     return Image(PAUSE_IMAGE, archive)
 
 
+def trusted() -> Authority:
+    """Whose servers are believed in every image, besides those of the usual authorities."""
+    return authority.find_or_make(_folder())
+
+
 def base() -> Image:
     """Debian with Python, as small as debootstrap makes it. Raises `ToolMissing`."""
-    key = _digest({"": " ".join([BASE_SUITE, *BASE_PACKAGES, building.RECIPE]).encode()})
+    authorities = trusted().certificate_pem
+    recipe = " ".join([BASE_SUITE, *BASE_PACKAGES, building.RECIPE]).encode()
+    key = _digest({"": recipe, "authorities": authorities})
     name = f"localhost/rolesanywhere-base:{key}"
     archive = _shelf("base", key)
     with _made_once(archive) as fresh:
         if fresh:
-            building.bootstrap(fresh, name, suite=BASE_SUITE, packages=BASE_PACKAGES)
+            building.bootstrap(
+                fresh, name, suite=BASE_SUITE, packages=BASE_PACKAGES, authorities=authorities
+            )
     return Image(name, archive)
 
 
@@ -99,14 +109,16 @@ def build(context: Path, *, name: str, sources: Sequence[str] = (".",), target: 
     return Image(reference, archive)
 
 
-def load(sandbox: Sandbox, image: Image) -> None:
-    """Bring an image to the node, whose pods then name it with a pull policy other than Always."""
-    building.run(
-        *sandbox.inside(
-            ["ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io",
-             "images", "import", image.archive]
-        )
-    )  # fmt: skip
+def load(sandbox: Sandbox, image: Image, name: str = "") -> str:
+    """Bring an image to the node; its name there, which is ``name`` if one is given.
+
+    Pods name it with a pull policy other than Always.
+    """
+    ctr = ("ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io", "images")
+    building.run(*sandbox.inside([*ctr, "import", image.archive]))
+    if name:
+        building.run(*sandbox.inside([*ctr, "tag", "--force", image.name, name]))
+    return name or image.name
 
 
 def _content(context: Path, sources: Sequence[str]) -> Mapping[str, bytes]:

@@ -28,7 +28,10 @@ SERVER: Final = ("p11-kit", "p11-kit-modules", "mount")
 # A compiler and PKCS#11's header, for the module that fails when it is told to.
 COMPILER: Final = ("gcc", "libc6-dev", "libp11-kit-dev")
 
+# What the guide to hardware keys asks for besides: it signs requests for certificates.
+GUIDES: Final = ("gnutls-bin", "openssl")
+
 
 def install() -> None:
     """Install all of them. Raises `ToolMissing`."""
-    debian.packages(*HSM, *TPM, *SERVER, *COMPILER)
+    debian.packages(*HSM, *TPM, *SERVER, *COMPILER, *GUIDES)

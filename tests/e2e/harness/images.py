@@ -89,12 +89,15 @@ def build_all() -> None:
         project(target)
 
 
-def build(context: Path, *, name: str, sources: Sequence[str] = (".",), target: str = "") -> Image:
-    """What the Dockerfile in ``context`` makes over `base`, given as its ``BASE_IMAGE``.
+def build(
+    context: Path, *, name: str, sources: Sequence[str] = (".",), target: str = "",
+    over: Image | None = None,
+) -> Image:  # fmt: skip
+    """What the Dockerfile in ``context`` makes of its ``BASE_IMAGE``: `base`, or ``over``.
 
     Built anew when a file of ``sources`` below ``context`` changes. Raises `ToolMissing`.
     """
-    below = base()
+    below = over or base()
     content = _content(context, sources)
     key = _digest({**content, "/target": target.encode(), "/base": below.name.encode()})
     reference = f"localhost/{name}:{key}"

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,15 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from rolesanywhere_contract.certselector import CertSelector
 from rolesanywhere_contract.settings import IdentitySettings
 from rolesanywhere_sidecar.commands import inspection
-from rolesanywhere_sidecar.commands.inspection import fixed_text, shown
-from tests.fakes.pki import Authority, Identity, KeyKind, Template
+from rolesanywhere_sidecar.commands.inspection import fixed_text, holdings, shown
+from rolesanywhere_sidecar.identities.names import go_string
+from rolesanywhere_sidecar.identities.pkcs11.conversation import Token, TokenCertificate
+from rolesanywhere_sidecar.identities.pkcs11.facts import ObjectFacts, SlotFacts, TokenFacts
+from rolesanywhere_sidecar.identities.pkcs11.listing import Listed
+from tests.fakes.pki import LEAF, Authority, Identity, KeyKind, Template
 from tests.fakes.scene import NOW
 
 ROOT = Authority.root(at=NOW)
@@ -172,3 +179,42 @@ def test_what_goes_wrong_is_one_sentence(tmp_path: Path, capfdbinary: PRINTED) -
     captured = capfdbinary.readouterr()
     assert captured.out == b""
     assert [line.split(b": ")[1] for line in captured.err.splitlines()] == [b"UnreadableFile"] * 2
+
+
+def in_a_token(der: bytes, label: str, *, has_key: bool | None = True, unseen: str = "") -> Listed:
+    token = Token(
+        TokenFacts(token="node-hsm", manufacturer="", serial="", model=""),
+        SlotFacts(slot_manufacturer="", slot_description="", slot_id=0),
+        0,
+    )
+    facts = ObjectFacts(object=label, type="cert", id=b"\x01")
+    return Listed(TokenCertificate(token, facts, der), has_key, unseen)
+
+
+def test_what_a_token_holds_is_told_with_a_uri_and_whether_its_key_is_there() -> None:
+    leaf = ROOT.leaf(at=NOW)
+    [told] = holdings([in_a_token(leaf.der, "ours")], None, latest=False)
+    uri = "pkcs11:token=node-hsm;manufacturer=;serial=;model=;object=ours;type=cert;id=%01"
+    assert (told["uri"], told["slot"], told["privateKey"]) == (uri, 0, True)
+    assert (told["subject"], told["issuer"]) == ("CN=workload", go_string(leaf.certificate.issuer))
+    assert told["notAfter"] == f"{leaf.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+    assert told.items() >= inspection.document(leaf.certificate).items()
+    assert "privateKeyUnseen" not in told
+
+
+def test_what_cannot_be_seen_of_a_token_is_told_with_the_reason() -> None:
+    unseen = in_a_token(ROOT.leaf(at=NOW).der, "ours", has_key=None, unseen="no PIN is set")
+    damaged = in_a_token(b"\x30\x03\x02\x01\x00", "damaged", has_key=False)
+    first, second = holdings([unseen, damaged], None, latest=False)
+    assert (first["privateKey"], first["privateKeyUnseen"]) == (None, "no PIN is set")
+    assert second["problem"] == "the certificate cannot be read"
+    assert "object=damaged" in str(second["uri"])
+
+
+def test_a_selector_or_the_latest_choose_among_what_a_token_holds() -> None:
+    short = ROOT.leaf(at=NOW)
+    long = ROOT.leaf(at=NOW, template=replace(LEAF, lives=timedelta(days=90), serial=0x77))
+    every = [in_a_token(each, "any") for each in (long.der, short.der, b"\x30\x00")]
+    serial = CertSelector(serial=0x77)
+    for chosen in (holdings(every, serial, latest=False), holdings(every, None, latest=True)):
+        assert [each["serialNumber"] for each in chosen] == [str(0x77)]

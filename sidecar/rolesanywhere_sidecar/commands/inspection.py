@@ -9,8 +9,9 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rolesanywhere_contract import pkcs11uri
+from rolesanywhere_contract.certselector import CertSelector
 from rolesanywhere_contract.settings import IdentitySettings
 from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.commands import terminal
@@ -138,10 +140,24 @@ def _in_tokens(settings: IdentitySettings) -> bytes:
     with closing(sources.source(settings, env=os.environ)) as source:
         selector = source.wanted()
         listed = [] if isinstance(source, IdentityFiles) else source.listing()
+    documents = list(holdings(listed, selector, latest=settings.use_latest_expiring_certificate))
+    return json.dumps(documents, indent=2).encode()
+
+
+def holdings(
+    listed: Iterable["Listed"], selector: CertSelector | None, *, latest: bool
+) -> Iterator[dict[str, object]]:
+    """What is told of each certificate in tokens that ``selector`` fits, or of the ``latest``.
+
+    ``privateKey`` is null where ``privateKeyUnseen`` says why nobody knows.
+    """
     found = [(each, _readable(each)) for each in listed]
     if selector is not None:
         found = [(each, held) for each, held in found if held and fits(selector, held)]
-    return json.dumps([_of_token(each, held) for each, held in found], indent=2).encode()
+    if latest:
+        ends = [(held.not_valid_after_utc, each, held) for each, held in found if held]
+        found = [(each, held) for _, each, held in sorted(ends, key=itemgetter(0))[-1:]]
+    return (_held(each, held) for each, held in found)
 
 
 def _readable(listed: "Listed") -> x509.Certificate | None:
@@ -151,8 +167,7 @@ def _readable(listed: "Listed") -> x509.Certificate | None:
         return None
 
 
-def _of_token(listed: "Listed", certificate: x509.Certificate | None) -> dict[str, object]:
-    """``privateKey`` is null where ``privateKeyUnseen`` says why nobody knows."""
+def _held(listed: "Listed", certificate: x509.Certificate | None) -> dict[str, object]:
     named: dict[str, object] = {
         "uri": str(listed.certificate.uri),
         "slot": listed.certificate.token.slot.slot_id,

@@ -23,23 +23,29 @@ class HelmFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Helm:
-    """A runner. ``home`` takes its caches; without ``kubeconfig`` it reaches no cluster."""
+    """A runner. ``home`` takes its caches; without ``kubeconfig`` it reaches no cluster.
+
+    ``entering`` is a command that leads into the network of the cluster, where that is another;
+    ``timeout`` is in seconds.
+    """
 
     binary: Path
     home: Path
     kubeconfig: Path = Path("/dev/null")
+    entering: Sequence[str] = ()
+    timeout: float = 60
 
     def __call__(self, *arguments: str | Path, values: Mapping[str, Any] | None = None) -> str:
         """What Helm prints. ``values`` are given as a file. Raises `HelmFailed`."""
         given = [] if values is None else ["--values=-"]
         done = subprocess.run(
-            [self.binary, *arguments, *given],
+            [*self.entering, self.binary, *arguments, *given],
             input=json.dumps(values or {}),
             env={"HOME": str(self.home), "KUBECONFIG": str(self.kubeconfig)},
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=self.timeout,
         )
         if done.returncode != 0:
             raise HelmFailed(done.stdout + done.stderr)

@@ -6,16 +6,46 @@ Where no cluster can run, tests skip with the reason; under ``CI=true`` they fai
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
+from uuid import uuid4
 
 import pytest
 
+from tests.cluster.binaries import find_or_build_helm
+from tests.e2e import aws, installation, pods
+from tests.e2e.aws import Aws
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster, Programs
+from tests.e2e.installation import Installation
+from tests.e2e.teams import Team
 from tests.support.tools import build_or_skip
 
 NAME = os.environ.get("ROLESANYWHERE_CLUSTER", "e2e")
+APP: Final = Path(__file__).with_name("app")
+# What was measured, a line each, for the end of the run.
+NOTES: Final = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[NOTES] = []
+
+
+@pytest.fixture(scope="session")
+def notes(request: pytest.FixtureRequest) -> list[str]:
+    """Lines for the end of the run: what was measured and is nobody's duty."""
+    return request.config.stash[NOTES]
+
+
+@contextmanager
+def timed(notes: list[str], what: str) -> Iterator[None]:
+    """Note how long the block took."""
+    started = time.monotonic()
+    yield
+    notes.append(f"{time.monotonic() - started:6.1f} s  {what}")
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +55,11 @@ def programs() -> Programs:
 
 
 @pytest.fixture(scope="session")
-def cluster(programs: Programs) -> Iterator[Cluster]:
+def cluster(programs: Programs, notes: list[str]) -> Iterator[Cluster]:
     """A cluster whose node is Ready, shared by all tests of the run."""
+    beginning = time.monotonic()
     with Cluster.running(NAME, programs) as started:
+        notes.append(f"{time.monotonic() - beginning:6.1f} s  until the node is Ready")
         yield started
 
 
@@ -40,10 +72,61 @@ def python_image(cluster: Cluster) -> str:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """The name of a new namespace in which pods can be made; deleted after the test."""
-    manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "e2e-"}}
-    name = cluster.kubectl(
-        "create", "--filename=-", "--output=jsonpath={.metadata.name}", input=json.dumps(manifest)
-    )
+    with _namespace(cluster, enforce="") as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def aws_services(cluster: Cluster) -> Iterator[Aws]:
+    """AWS, as far as pods meet it; shared by all tests of the run."""
+    with aws.serving(cluster) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def app_image(cluster: Cluster) -> str:
+    """The name of an image with AWS's SDK and command line, on the node."""
+    return cluster.load(build_or_skip(lambda: images.build(APP, name="e2e-app")))
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, notes: list[str]) -> Installation:
+    """The operator, by Helm; shared by all tests of the run, which leave it as they found it."""
+    helm = build_or_skip(find_or_build_helm)
+    for target in installation.IMAGES.values():
+        build_or_skip(lambda target=target: images.project(target))  # type: ignore[misc]  # mypy has no type for it
+    with timed(notes, "to bring the images to the node"):
+        installation.load_images(cluster)
+    operator = installation.in_cluster(cluster, helm)
+    with timed(notes, "until webhook and controller are Ready, by helm install"):
+        operator.install()
+    return operator
+
+
+@pytest.fixture
+def teams(
+    cluster: Cluster, installed: Installation, aws_services: Aws, app_image: str
+) -> Iterator[Callable[..., Team]]:
+    """Makes namespaces, ``teams(enforce="privileged")``; they are deleted after the test."""
+    with ExitStack() as stack:
+
+        def make(enforce: str = "restricted") -> Team:
+            name = stack.enter_context(_namespace(cluster, enforce=enforce))
+            return Team(cluster, aws_services, name, app_image)
+
+        yield make
+
+
+@pytest.fixture
+def team(teams: Callable[..., Team]) -> Team:
+    """A namespace that enforces Pod Security restricted, in a cluster with the operator."""
+    return teams()
+
+
+@contextmanager
+def _namespace(cluster: Cluster, *, enforce: str) -> Iterator[str]:
+    name = f"e2e-{uuid4().hex[:8]}"
+    cluster.apply(json.dumps(pods.namespace(name, enforce=enforce)))
     cluster.kubectl(
         "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s"
     )
@@ -51,8 +134,14 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A line per case: how long it took with all that it had to prepare, and how it went."""
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """What was measured, and a line per case: how long it took with all that it had to prepare."""
+    if measured := config.stash[NOTES]:
+        terminalreporter.section("end to end: measured")
+        for line in measured:
+            terminalreporter.line(line)
     cases: dict[str, tuple[float, str]] = {}
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):

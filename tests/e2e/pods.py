@@ -44,6 +44,12 @@ def service(name: str, port: int) -> dict[str, Any]:
     }
 
 
+def namespace(name: str, *, enforce: str = "") -> dict[str, Any]:
+    """A namespace, which may enforce a level of Pod Security."""
+    labels = {"pod-security.kubernetes.io/enforce": enforce} if enforce else {}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
 def items(*objects: dict[str, Any]) -> dict[str, Any]:
     """Several objects as one."""
     listed: Sequence[dict[str, Any]] = objects

@@ -1,4 +1,4 @@
-"""Whom every image trusts besides the usual authorities, as images of a company trust the company's.
+"""Whom every image trusts besides the usual authorities, as a company's images trust its own.
 
 It is made once and kept with the images, since another would make them others. It signs TLS
 certificates of servers that tests run, and no workload's.

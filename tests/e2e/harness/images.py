@@ -104,10 +104,11 @@ def build(
     archive = _shelf(name, key)
     with _made_once(archive) as fresh:
         if fresh:
-            building.build(
-                fresh, reference, context=context, target=target,
-                base=below.name, base_archive=below.archive, storage=_folder() / "storage",
-            )  # fmt: skip
+            with _alone("storage"):
+                building.build(
+                    fresh, reference, context=context, target=target,
+                    base=below.name, base_archive=below.archive, storage=_folder() / "storage",
+                )  # fmt: skip
             _forget_older(name)
     return Image(reference, archive)
 
@@ -152,10 +153,17 @@ def _shelf(name: str, key: str) -> Path:
 
 
 @contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Let one run at a time into the block. Two of buildah in one storage unmount each other's."""
+    with (_folder() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def _made_once(archive: Path) -> Iterator[Path | None]:
     """Where to write ``archive`` if it is still to be made; two runs at once make it once."""
-    with archive.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(archive.stem):
         if archive.exists():
             yield None
             return

@@ -1,0 +1,107 @@
+"""The operator in a cluster as an administrator has it: by Helm, in a restricted namespace.
+
+Nothing is told to the chart but where the images are.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.chart.helm import CHART, FULLNAME, RELEASE, Helm
+from tests.e2e import pods
+from tests.e2e.harness import images
+from tests.e2e.harness.cluster import Cluster
+
+NAMESPACE: Final = "rolesanywhere"
+TAG: Final = "e2e"
+# What the chart calls the images of the Dockerfile's targets.
+IMAGES: Final[Mapping[str, str]] = {
+    "operator": "operator",
+    "sidecar": "sidecar",
+    "sidecarPkcs11": "sidecar-pkcs11",
+}
+READY_SECONDS: Final = 180
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """The chart's release in ``cluster``."""
+
+    cluster: Cluster
+    helm: Helm
+
+    def install(self, values: Mapping[str, Any] | None = None) -> None:
+        """Into a namespace that enforces Pod Security restricted; returns once all pods are Ready.
+
+        Raises `HelmFailed`.
+        """
+        self.cluster.apply(json.dumps(pods.namespace(NAMESPACE, enforce="restricted")))
+        self._helm("install", values)
+
+    def upgrade(self, values: Mapping[str, Any] | None = None) -> None:
+        """To the chart as it is here, with these ``values`` and no older ones."""
+        self._helm("upgrade", values)
+
+    def uninstall(self) -> None:
+        """The namespace and the schema stay."""
+        self.helm("uninstall", RELEASE, f"--namespace={NAMESPACE}", "--wait")
+
+    def pods(self, component: str) -> list[Manifest]:
+        """The pods of ``webhook`` or ``controller``."""
+        found: list[Manifest] = self.cluster.kubectl.get(
+            "pods", f"--namespace={NAMESPACE}",
+            f"--selector=app.kubernetes.io/component={component}",
+        )["items"]  # fmt: skip
+        return found
+
+    def deployment(self, component: str) -> Manifest:
+        """The Deployment of ``webhook`` or ``controller``."""
+        found: Manifest = self.cluster.kubectl.get(
+            f"deployment/{FULLNAME}-{component}", f"--namespace={NAMESPACE}"
+        )
+        return found
+
+    def wait_until_ready(self) -> None:
+        """Return once all replicas of both programs are. Raises `KubectlFailed`."""
+        for component in ("webhook", "controller"):
+            self.cluster.kubectl(
+                "rollout", "status", f"deployment/{FULLNAME}-{component}",
+                f"--namespace={NAMESPACE}", "--timeout=55s",
+            )  # fmt: skip
+
+    def _helm(self, verb: str, values: Mapping[str, Any] | None) -> None:
+        told = {"images": at_hand(), **(values or {})}
+        ready = ("--wait", f"--timeout={READY_SECONDS}s")
+        self.helm(verb, RELEASE, CHART, f"--namespace={NAMESPACE}", *ready, values=told)
+
+
+def load_images(cluster: Cluster) -> None:
+    """Bring the project's images to the node, as one release. Raises `ToolMissing`."""
+    for target in IMAGES.values():
+        cluster.load(images.project(target), f"{_repository(target)}:{TAG}")
+
+
+def at_hand() -> dict[str, str]:
+    """The chart's values for images that are on the node."""
+    return {key: _repository(target) for key, target in IMAGES.items()} | {"tag": TAG}
+
+
+def in_cluster(cluster: Cluster, helm: Path) -> Installation:
+    """What installs, upgrades and uninstalls there; ``helm`` is Helm's program."""
+    home = cluster.folder / "helm"
+    home.mkdir(exist_ok=True)
+    return Installation(
+        cluster,
+        Helm(
+            helm, home, cluster.admin_kubeconfig, entering=cluster.sandbox.entering(),
+            timeout=READY_SECONDS + 60,
+        ),
+    )  # fmt: skip
+
+
+def _repository(target: str) -> str:
+    return f"localhost/rolesanywhere-{target}"

@@ -1,0 +1,25 @@
+"""The chart by Helm on a real node, and the first pod with credentials."""
+
+from tests.e2e.installation import Installation
+from tests.e2e.teams import Team, restarts
+from tests.support.waiting import eventually
+
+
+def test_the_operators_own_pods_are_ready_in_a_restricted_namespace(
+    installed: Installation,
+) -> None:
+    for component in ("webhook", "controller"):
+        running = installed.pods(component)
+        assert len(running) == 2
+        assert installed.deployment(component)["status"]["readyReplicas"] == 2
+        assert [restarts(pod, pod["spec"]["containers"][0]["name"]) for pod in running] == [0, 0]
+
+
+def test_a_pod_that_asks_calls_aws_by_its_certificate_from_the_start(team: Team) -> None:
+    team.bind("reports")
+    eventually("the binding is Ready", lambda: team.conditions("reports").get("Ready"))
+    team.apply(team.pod("report", binding="reports"))
+    team.ready("report")
+    first = team.answers("report")[0]
+    [session] = team.aws.sessions("reports")
+    assert first == {**first, "arn": session.session.assumed_role_arn}

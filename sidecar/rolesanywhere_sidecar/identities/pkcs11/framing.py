@@ -23,7 +23,7 @@ class BrokenFrame(Exception):
 
 def encode(message: Message) -> bytes:
     """``message`` as it goes over the wire. Raises `BrokenFrame` for one that is too large."""
-    body = json.dumps(message, default=_bytes_as_text, separators=(",", ":")).encode()
+    body = _ENCODER.encode(message).encode()
     if len(body) > LARGEST_FRAME:
         raise BrokenFrame(f"a message of {len(body)} bytes, expected {LARGEST_FRAME} at most")
     return len(body).to_bytes(_LENGTH_BYTES, "big") + body
@@ -49,7 +49,7 @@ def read(receive: Callable[[int], bytes]) -> Message | None:
 
 def _message(body: bytes) -> Message:
     try:
-        message = json.loads(body, object_hook=_text_as_bytes)
+        message = _DECODER.decode(body.decode())
     except (ValueError, RecursionError):
         raise BrokenFrame("a frame that is not JSON") from None
     if not isinstance(message, dict):
@@ -76,3 +76,8 @@ def _text_as_bytes(found: dict[str, Any]) -> Any:
     if found.keys() == {_HEX}:
         return bytes.fromhex(found[_HEX]) if isinstance(found[_HEX], str) else found
     return found
+
+
+# Made once: a signature is two messages, and each `json.dumps` would make its own.
+_ENCODER: Final = json.JSONEncoder(default=_bytes_as_text, separators=(",", ":"))
+_DECODER: Final = json.JSONDecoder(object_hook=_text_as_bytes)

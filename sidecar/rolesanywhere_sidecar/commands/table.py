@@ -108,13 +108,14 @@ The file is the one that AWS_SHARED_CREDENTIALS_FILE names, or else
 ~/.aws/credentials. Every other line of it stays as it is.""",
     ),
     "read-certificate-data": Command(
-        purpose="print what a certificate file, or each in a folder, holds",
+        purpose="print what a certificate file, a folder or tokens hold",
         settings=_IDENTITY - {"private_key", "intermediates"},
         needs=IdentitySettings,
         example="read-certificate-data --certificate tls.crt",
         after="""\
 The serial number is in decimal, as CloudTrail shows it; openssl and
---cert-selector have it in hexadecimal.""",
+--cert-selector have it in hexadecimal. "--certificate pkcs11:" lists what
+tokens hold, each certificate with the URI that names it.""",
     ),
     "sign-string": Command(
         purpose="sign a fixed text, to see whether the private key works",

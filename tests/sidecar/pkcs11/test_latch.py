@@ -131,7 +131,7 @@ def test_a_crash_in_the_middle_of_a_login_costs_two_tries_in_half_an_hour(hsm: H
         hsm.restart()
         hsm.now += timedelta(minutes=1)
     assert len(hsm.tries) == 2
-    assert "did not answer 2 logins" in str(fail(hsm, WRONG))
+    assert "did not say in 2 logins whether it takes the PIN" in str(fail(hsm, WRONG))
     hsm.now += MEMORY
     fail(hsm, WRONG)
     assert len(hsm.tries) == 3

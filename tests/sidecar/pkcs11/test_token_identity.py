@@ -33,6 +33,7 @@ from rolesanywhere_sidecar.identities.pkcs11.errors import (
     PinIncorrect,
     PinLocked,
     PinMissing,
+    PinUnanswered,
     SignatureWrong,
     TokenUnavailable,
 )
@@ -483,6 +484,25 @@ async def test_a_token_with_its_count_low_is_tried_with_a_warning(
     hold(desk.hsm, OURS)
     await desk.source("pkcs11:token=node-hsm").load()
     assert "PIN tried after a wrong one" in caplog.text
+
+
+@pytest.mark.parametrize("vague", ["PKCS11Error", "FunctionFailed"])
+async def test_a_vendors_own_code_may_mean_a_wrong_pin_and_is_met_twice_at_most(
+    desk: Desk, vague: str
+) -> None:
+    hold(desk.hsm, OURS)
+    desk.module.once("login", *[ModuleFails(vague)] * 9)
+    for _ in range(3):
+        with pytest.raises((PinUnanswered, TokenUnavailable)):
+            await desk.source("pkcs11:token=node-hsm").load()
+    assert desk.module.count("login") == 2
+
+
+async def test_a_device_that_fails_at_a_login_says_nothing_of_the_pin(desk: Desk) -> None:
+    hold(desk.hsm, OURS)
+    desk.module.once("login", *[ModuleFails("DeviceError")] * 3)
+    _, key = await desk.source("pkcs11:token=node-hsm").load()
+    assert await signs(key, OURS)
 
 
 async def test_a_pin_that_works_is_given_again_although_somebody_else_tried_wrong_ones(

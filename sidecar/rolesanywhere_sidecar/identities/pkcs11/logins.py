@@ -37,7 +37,8 @@ def log_in(talk: Conversation, token: Token, pin: Pin | None, latch: PinLatch) -
             talk.login(token, pin.text)
         except ModuleError as wrong:
             if wrong.name not in verdicts.PROBLEMS:
-                trial.unjudged()
+                if wrong.name not in verdicts.UNCLEAR:
+                    trial.unjudged()
                 raise
             trial.refused(wrong.name)
             raise verdicts.refusal(wrong.name, token.name, pin.source) from None

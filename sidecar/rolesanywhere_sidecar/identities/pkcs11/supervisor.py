@@ -130,6 +130,8 @@ class Supervisor:
 
     def _climbed(self, rung: Rung, wrong: Exception, *, fresh: bool) -> Rung:
         """The next rung after ``wrong``, or what to raise where there is none."""
+        if isinstance(wrong, (PinProblem, *_PERHAPS_BACK)):
+            self._in_vain = 0  # whatever it says, the module answers
         if isinstance(wrong, PinProblem):
             if self._conversation is not None and self._conversation.leaks:
                 self._drop()

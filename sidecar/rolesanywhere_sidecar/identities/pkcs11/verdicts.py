@@ -33,6 +33,9 @@ PROBLEMS: Final[Mapping[str, type[PinProblem]]] = {
     "UserPinNotInitialized": PinNotInitialized,
 }
 
+# What may stand for a wrong PIN too: vendors have codes of their own, which come as the first.
+UNCLEAR: Final = ("PKCS11Error", "FunctionFailed")
+
 # What may change although the PIN does not; and no wrong PIN is counted while it is so.
 _PASSING: Final = ("PinLocked", "PinExpired", "UserPinNotInitialized")
 
@@ -84,9 +87,9 @@ class Record:
         when = f"{self.at:%Y-%m-%d %H:%M:%SZ}"
         if self.verdict == UNANSWERED:
             return PinUnanswered(
-                f"the token {self.token} did not answer {self.tries} logins with the PIN of"
-                f" {source}, the last at {when}: it may be wrong, so there is none more for"
-                f" {MEMORY.seconds // 60} minutes",
+                f"the token {self.token} did not say in {self.tries} logins whether it takes the"
+                f" PIN of {source}, the last at {when}: it may be wrong, so there is none more"
+                f" for {MEMORY.seconds // 60} minutes",
                 hint="look after the token; a changed PIN is tried at once",
             )
         told = refusal(self.verdict, self.token, source)

@@ -137,3 +137,17 @@ def test_a_thousand_sessions_later_the_token_is_still_redacted(redaction: Redact
         redaction.learn(f"{number:040}")
     assert f"{999:040}" not in redaction(f"{999:040}")
     assert TOKEN not in redaction(f"token {TOKEN}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pkcs11:token=t?pin-value={}",
+        "Settings(private_key='pkcs11:token=t?pin-value={}')",
+        "pkcs11:token=t?module-name=m&pin-value={}&x=1",
+    ],
+)
+def test_the_pin_in_a_uri_is_kept_out_however_short_it_is(text: str) -> None:
+    told = Redaction()(text.format("1234"))
+    assert "1234" not in told
+    assert told.startswith(text.partition("{}")[0])

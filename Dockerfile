@@ -58,12 +58,13 @@ CMD ["serve"]
 # The same, and what keys in hardware take: p11-kit's client, proxy and server, tpm2-pkcs11 with its
 # ways to a TPM, and OpenSC for smart cards. /usr/lib/pkcs11 is their folder whatever the processor.
 # udev comes along for the device's group on a host; no container has one, and it is a third of all.
+# Its files go and its record stays: images that are built on this one install packages of their own.
 FROM runtime AS sidecar-pkcs11
 USER root
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends p11-kit p11-kit-modules libtpm2-pkcs11-1 libtss2-tcti-device0 libtss2-tcti-tabrmd0 opensc-pkcs11 \
     && ln -s "$(dirname /usr/lib/*/pkcs11/p11-kit-client.so)" /usr/lib/pkcs11 \
-    && dpkg --purge --force-depends udev tpm-udev \
+    && rm -rf /etc/udev /lib/udev /bin/udevadm /bin/systemd-hwdb \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 USER 65532:65532
 COPY --from=sidecar-pkcs11-app /app /app

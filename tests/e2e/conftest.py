@@ -4,24 +4,22 @@ Where no cluster can run, tests skip with the reason; under ``CI=true`` they fai
 ``ROLESANYWHERE_CLUSTER`` names the cluster, for those who run several at once.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 import pytest
 
 from tests.cluster.binaries import find_or_build_helm
-from tests.e2e import aws, installation, pods
+from tests.e2e import aws, installation
 from tests.e2e.aws import Aws
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster, Programs
 from tests.e2e.installation import Installation
-from tests.e2e.teams import Team
+from tests.e2e.teams import Team, a_namespace
 from tests.support.tools import build_or_skip
 
 NAME = os.environ.get("ROLESANYWHERE_CLUSTER", "e2e")
@@ -72,7 +70,7 @@ def python_image(cluster: Cluster) -> str:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """The name of a new namespace in which pods can be made; deleted after the test."""
-    with _namespace(cluster, enforce="") as name:
+    with a_namespace(cluster, enforce="") as name:
         yield name
 
 
@@ -111,7 +109,7 @@ def teams(
     with ExitStack() as stack:
 
         def make(enforce: str = "restricted") -> Team:
-            name = stack.enter_context(_namespace(cluster, enforce=enforce))
+            name = stack.enter_context(a_namespace(cluster, enforce=enforce))
             return Team(cluster, aws_services, name, app_image)
 
         yield make
@@ -121,17 +119,6 @@ def teams(
 def team(teams: Callable[..., Team]) -> Team:
     """A namespace that enforces Pod Security restricted, in a cluster with the operator."""
     return teams()
-
-
-@contextmanager
-def _namespace(cluster: Cluster, *, enforce: str) -> Iterator[str]:
-    name = f"e2e-{uuid4().hex[:8]}"
-    cluster.apply(json.dumps(pods.namespace(name, enforce=enforce)))
-    cluster.kubectl(
-        "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s"
-    )
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def pytest_terminal_summary(

@@ -5,9 +5,11 @@ SDK of AWS's own.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import uuid4
 
 from rolesanywhere_contract.names import SIDECAR_CONTAINER
 from tests.e2e import aws, pods
@@ -139,6 +141,18 @@ class Team:
             return self.kubectl(*words)
         except Exception as failed:  # A story is told as far as it is known.
             return str(failed)
+
+
+@contextmanager
+def a_namespace(cluster: Cluster, *, enforce: str) -> Iterator[str]:
+    """A new one's name, in which pods can be made; it may enforce a level of Pod Security."""
+    name = f"e2e-{uuid4().hex[:8]}"
+    cluster.apply(json.dumps(pods.namespace(name, enforce=enforce)))
+    cluster.kubectl(
+        "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s"
+    )
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def restarts(pod: Manifest, container: str = SIDECAR_CONTAINER) -> int:

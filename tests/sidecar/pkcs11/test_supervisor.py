@@ -1,7 +1,10 @@
 """The ladder: what is thrown away after which failure, and what is told when nothing helps."""
 
+import errno
 import importlib.util
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 import pytest
 
@@ -248,6 +251,15 @@ def test_without_python_pkcs11_the_variant_is_named(
     with pytest.raises(Pkcs11Missing, match=r"the image's variant for PKCS#11") as caught:
         bench.look()
     assert "rolesanywhere[pkcs11]" in str(caught.value)
+
+
+def test_a_process_that_cannot_be_started_is_told_as_what_passes() -> None:
+    def spawn(env: Mapping[str, str]) -> NoReturn:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    supervisor = Supervisor(__file__, env={}, spawn=spawn)
+    with pytest.raises(TokenUnavailable, match=r"could be started .* unavailable"):
+        supervisor.run(lambda talk: talk.tokens())
 
 
 def test_closing_ends_the_process_and_no_other_is_started(bench: Bench) -> None:

@@ -166,7 +166,14 @@ class Supervisor:
             )
         check_module(self.path)
         self._count_start()
-        self._child = self._spawn(self._env)
+        try:
+            self._child = self._spawn(self._env)
+        except OSError as wrong:
+            raise TokenUnavailable(
+                f"no process could be started for the PKCS#11 module {self.path}: {wrong.strerror}",
+                hint="it needs memory, a free process number and our own Python; it is tried again"
+                " by itself",
+            ) from None
         conversation = Conversation(self._child, within=self._within)
         try:
             conversation.load(self.path)

@@ -3,6 +3,7 @@
 Pure: nothing is started here. No secret is in an argument; those lie in files.
 """
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ class Network:
     address: str
     port: int
     services: str
+
+    @property
+    def own_service(self) -> str:
+        """What pods reach it by: the Service `kubernetes` has the first address of all."""
+        return str(ipaddress.ip_network(self.services)[1])
 
 
 def loopback(port: int) -> Network:

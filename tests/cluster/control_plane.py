@@ -121,7 +121,7 @@ def lay_out(
     dial: Dial = dial_from_here,
 ) -> Site:
     """Write keys and kubeconfigs to ``folder``; ``users`` are names, each with its group."""
-    keys = write_keys(folder, now=now, addresses=[network.address])
+    keys = write_keys(folder, now=now, addresses=[network.address, network.own_service])
     tokens = {user: secrets.token_urlsafe(32) for user in users}
     api = Api(network.port, keys.ca, tokens[ADMIN], address=network.address, dial=dial)
     kubeconfigs = {

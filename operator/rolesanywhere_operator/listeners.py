@@ -10,12 +10,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
+from typing import Final
 
 from rolesanywhere_operator.ports.channels import PlainChannel, TlsChannel
 from rolesanywhere_operator.ports.connections import Connection
 from rolesanywhere_operator.ports.messages import Site
 
 log = logging.getLogger(__name__)
+
+# Connections that the kernel takes on while we are busy. One that it drops is tried again by its
+# caller after a second, and HTTP/1.1 takes as many connections as there are pods at once.
+_BACKLOG: Final = 1024
 
 
 @asynccontextmanager
@@ -35,7 +40,7 @@ async def listening(
     """
     crowd = _Crowd(site, tls)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(crowd.channel, address, port)
+    server = await loop.create_server(crowd.channel, address, port, backlog=_BACKLOG)
     try:
         bound = [one.getsockname()[1] for one in server.sockets]
         for number in bound:
@@ -53,6 +58,8 @@ class _Crowd:
         self._site = site
         self._tls = tls
         self._open: set[Connection] = set()
+        # Who keeps how much, in the order in which they began to.
+        self._held: dict[Connection, int] = {}
         self._second, self._date = 0, ""
 
     def channel(self) -> asyncio.Protocol:
@@ -67,6 +74,17 @@ class _Crowd:
     def went(self, connection: Connection) -> None:
         """One less."""
         self._open.discard(connection)
+
+    def holds(self, connection: Connection, size: int) -> None:
+        """So much it keeps; where that is too much of all, who keeps theirs the longest must go.
+
+        Who is in earnest is done in a moment, so that it is not them.
+        """
+        self._held[connection] = size
+        if not size:
+            del self._held[connection]
+        while sum(self._held.values()) > self._site.room:
+            next(iter(self._held)).make_room()
 
     def date(self) -> str:
         """Now, as HTTP spells it (RFC 9110, section 5.6.7); spelt once a second."""

@@ -7,7 +7,8 @@ import ssl
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from itertools import pairwise
@@ -243,6 +244,21 @@ async def test_a_caller_who_asks_whether_to_send_too_much_is_told_not_to(pages: 
         assert (await caller.answer())[0] == 413
 
 
+async def test_a_go_ahead_waits_for_the_answers_before_it(pages: Pages) -> None:
+    whole = post("/echo", b"body", "Expect: 100-continue")
+    async with calling(pages.site()) as caller:
+        caller.say(SLOW + whole[:-4])
+        await asyncio.sleep(0.05)
+        pages.go.set()
+        assert (await caller.answer())[2] == b"at last"
+        assert (await caller.answer())[0] == 100
+        caller.say(b"bo")
+        await asyncio.sleep(0.05)
+        caller.say(b"dy" + whole[:-4])  # One ends and the next begins in the same breath.
+        assert (await caller.answer())[2] == b"body"
+        assert (await caller.answer())[0] == 100
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -274,6 +290,50 @@ async def test_another_method_is_told_which_there_are(pages: Pages) -> None:
         assert (status, headers["Allow"], body) == (405, "GET", b"got DELETE, expected GET\n")
 
 
+async def test_nothing_is_answered_after_a_refusal(pages: Pages) -> None:
+    """Whoever shares the connection would take it for the answer to something else."""
+    async with calling(pages.site()) as caller:
+        caller.say(SLOW)
+        await asyncio.sleep(0.05)
+        caller.say(b"\0 nonsense")
+        assert (await caller.answer())[0] == 400
+        pages.go.set()
+        assert await caller.is_left()
+        assert pages.given_up == 1
+
+
+async def test_who_ends_their_side_has_left(pages: Pages) -> None:
+    async with calling(pages.site()) as caller:
+        caller.say(GET + SLOW)
+        caller.writer.write_eof()
+        assert (await caller.answer())[0] == 200
+        assert await caller.is_left()
+        assert pages.given_up == 1
+
+
+async def test_who_asks_much_at_once_keeps_nobody_waiting(pages: Pages) -> None:
+    async with listening(pages.site(), name="test", address="127.0.0.1", port=0) as port:
+        loop = asyncio.get_running_loop()
+        with (
+            socket.create_connection(("127.0.0.1", port)) as greedy,
+            socket.create_connection(("127.0.0.1", port)) as modest,
+        ):
+            await asyncio.sleep(0.05)
+            greedy.sendall(GET * 2000)
+            modest.sendall(GET)
+            modest.setblocking(False)
+            answer = await asyncio.wait_for(loop.sock_recv(modest, 4096), 5)
+    assert int(answer.rpartition(b"\n")[2]) < 200
+
+
+async def test_callers_who_come_all_at_once_are_all_taken_on(pages: Pages) -> None:
+    """One that the kernel turns away comes again a second later, and a pod waits for it."""
+    async with listening(pages.site(), name="test", address="127.0.0.1", port=0) as port:
+        with ExitStack() as open_:
+            for _ in range(300):  # And nobody accepts them meanwhile.
+                open_.enter_context(socket.create_connection(("127.0.0.1", port), timeout=0.5))
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_mistake_of_ours_is_an_answer_and_a_line_of_log(
     pages: Pages, method: str, caplog: pytest.LogCaptureFixture
@@ -301,6 +361,55 @@ async def test_who_does_not_read_is_answered_no_more_until_they_do(
         for _ in range(16):
             assert len((await caller.answer())[2]) == 4 * 2**20
         assert pages.asked == 16
+
+
+async def test_who_never_reads_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "PARTING_SECONDS", 0.1)
+    pages = Pages(large=8 * 2**20)
+    async with listening(pages.site(), name="test", address="127.0.0.1", port=0) as port:
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(GET.replace(b"/now", b"/large") * 8)
+            await asyncio.sleep(1)
+            line.settimeout(5)
+            with suppress(ConnectionResetError):
+                while line.recv(2**20):
+                    pass
+    assert pages.asked < 8
+
+
+async def test_bodies_that_do_not_come_make_room_for_those_that_do(pages: Pages) -> None:
+    body = b"x" * 2**20
+    site = replace(pages.site(largest_body=len(body)), room=len(body) * 5 // 2)
+    async with listening(site, name="test", address="127.0.0.1", port=0) as port:
+        idlers = []
+        for _ in range(4):
+            idler = Caller(*await asyncio.open_connection("127.0.0.1", port))
+            idler.say(post("/echo", body)[:-1])
+            await asyncio.sleep(0.05)
+            idlers.append(idler)
+        earnest = Caller(*await asyncio.open_connection("127.0.0.1", port))
+        earnest.say(post("/echo", body)[:-9])
+        await asyncio.sleep(0.05)
+        assert [(await one.answer())[0] for one in idlers[:3]] == [503] * 3
+        earnest.say(body[-9:])
+        assert (await earnest.answer())[2] == body
+        idlers[3].say(b"x")
+        assert (await idlers[3].answer())[2] == body
+        for caller in (*idlers, earnest):
+            caller.writer.close()
+    assert pages.refused == [HTTPStatus.SERVICE_UNAVAILABLE] * 3
+
+
+async def test_a_refusal_keeps_nothing_of_what_was_refused(pages: Pages) -> None:
+    body = b"x" * 2**20
+    async with calling(pages.site(largest_body=len(body), patience=0.3)) as caller:
+        tracemalloc.start()
+        caller.say(post("/echo", body)[:-1])
+        assert (await caller.answer())[0] == 408
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held < len(body) / 2
 
 
 async def test_who_says_nothing_for_long_is_left_and_who_waits_is_not(
@@ -402,6 +511,34 @@ def test_no_bytes_are_too_strange(parts: list[bytes]) -> None:
 def test_a_second_request_does_not_hide_that_the_first_was_too_large() -> None:
     told, fault = read([post("/a", b"x" * (LARGEST + 1)) + GET])
     assert (told, fault) == ([], HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"", b"X: y\r\n" * 99),
+        (b"X: ", b"x" * 999),
+        (b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 999),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n" * 99),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"x" * 999),
+    ],
+)
+def test_what_is_around_a_body_has_bounds_too(begin: bytes, more: bytes) -> None:
+    told, fault = read([b"POST / HTTP/1.1\r\n" + begin, *[more] * 200])
+    assert (told, fault) == ([], HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+
+def test_a_body_in_many_chunks_is_a_body() -> None:
+    reader = Reader(largest_body=2**20, clock=lambda: 0.0)
+    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"400\r\n" + b"x" * 1024 + b"\r\n"
+    came = [whole for part in (head, *[chunk] * 1024, b"0\r\n\r\n") for whole in reader.feed(part)]
+    assert [len(one.request.body) for one in came] == [2**20]
+
+
+def test_many_requests_in_one_breath_are_no_large_head() -> None:
+    told, fault = read([GET * 4000 + GET[:9], GET[9:]])
+    assert (len(told), fault) == (4001, None)
 
 
 def test_the_first_fault_is_the_one_that_is_told() -> None:

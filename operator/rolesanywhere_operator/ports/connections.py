@@ -22,6 +22,15 @@ HEAD_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 180.0
 # How long a caller gets who still sends, or is slow to read, once there is nothing more to say.
 PARTING_SECONDS: Final = 2.0
+# Answers at a stretch: then it is the others' turn.
+_IN_ONE_GO: Final = 16
+# What a caller may make us hold of a body without being counted with the others.
+_LITTLE: Final = 16 * 1024
+
+_TOO_SLOW: Final = Fault(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
+_CROWDED: Final = Fault(
+    HTTPStatus.SERVICE_UNAVAILABLE, "more large requests came at once than there is room for"
+)
 
 
 class Line(Protocol):
@@ -52,13 +61,19 @@ class Crowd(Protocol):
     def went(self, connection: "Connection") -> None:
         """One less."""
 
+    def holds(self, connection: "Connection", size: int) -> None:
+        """So many bytes of what it was sent are kept, and it will say when they are not."""
+
     def date(self) -> str:
         """Now, as HTTP spells it."""
         ...
 
 
 class Connection:
-    """What one caller says and hears."""
+    """What one caller says and hears.
+
+    A caller who ends their side has left: an API server whose patience is at its end does just so.
+    """
 
     _line: Line
     _idle: asyncio.TimerHandle
@@ -71,7 +86,8 @@ class Connection:
         self._waiting: deque[Whole] = deque()
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._stage = Stage.BETWEEN
+        self._stage, self._begun = Stage.BETWEEN, 0
+        self._held = 0
         self._last_said = self._loop.time()
         self._is_clogged = self._is_leaving = self._has_parted = False
 
@@ -88,6 +104,7 @@ class Connection:
         self._watch(Stage.BETWEEN)
         if self._task:
             self._task.cancel()
+        self._hold(0)
         self._crowd.went(self)
 
     def leave(self) -> None:
@@ -103,21 +120,25 @@ class Connection:
     def clogged(self, *, is_so: bool) -> None:
         """Whether the caller is slow to read; nothing more is answered until they have."""
         self._is_clogged = is_so
-        self._go_on()
-        self._read_or_not()
+        self._go_on_and_read()
+
+    def make_room(self) -> None:
+        """Give up what is kept, for others."""
+        self._refuse(_CROWDED)
 
     def received(self, data: bytes) -> None:
         """The caller said ``data``."""
         if self._has_parted:
             return
         self._waiting += self._reader.feed(data)
-        if self._reader.stage is not self._stage:
+        if self._reader.stage is not self._stage or self._reader.begun != self._begun:
             self._watch(self._reader.stage)
         self._go_on()
         if self._reader.fault:
             self._refuse(self._reader.fault)
         elif self._waiting:
             self._read_or_not()
+        self._weigh()
 
     @property
     def _is_at_work(self) -> bool:
@@ -125,29 +146,52 @@ class Connection:
 
     def _watch(self, stage: Stage) -> None:
         """Wait for the rest of what has begun, and not too long."""
-        self._stage = stage
+        self._stage, self._begun = stage, self._reader.begun
+        self._is_to_go_ahead = self._reader.wants_a_go_ahead
         if self._deadline:
             self._deadline.cancel()
             self._deadline = None
         if stage is Stage.BETWEEN:
             return
         patience = HEAD_SECONDS if stage is Stage.HEAD else self._site.patience(self._reader.query)
-        self._deadline = self._loop.call_later(patience, self._too_slow)
-        if self._reader.wants_a_go_ahead and not self._reader.fault:
-            self._line.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _too_slow(self) -> None:
-        self._refuse(Fault(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time"))
+        self._deadline = self._loop.call_later(patience, self._refuse, _TOO_SLOW)
 
     def _go_on(self) -> None:
         """Answer what waits, for as long as nobody has to be waited for."""
-        while self._waiting and not (self._task or self._is_clogged or self._has_parted):
+        for _ in range(_IN_ONE_GO):
+            if self._task or self._is_clogged or self._has_parted:
+                return
+            if not self._waiting:
+                self._let_go_ahead()
+                return
             whole = self._waiting.popleft()
             answer = self._answer(whole.request)
             if isinstance(answer, Response):
                 self._say(answer, whole)
             else:
                 self._task = self._loop.create_task(self._say_later(answer, whole))
+        self._loop.call_soon(self._go_on_and_read)
+
+    def _go_on_and_read(self) -> None:
+        if not self._has_parted:
+            self._go_on()
+            self._read_or_not()
+            self._weigh()
+
+    def _let_go_ahead(self) -> None:
+        """Not before the answers to what came before: it would be taken for one of them."""
+        if self._is_to_go_ahead:
+            self._is_to_go_ahead = False
+            self._line.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _weigh(self) -> None:
+        size = self._reader.held + sum(len(whole.request.body) for whole in self._waiting)
+        self._hold(size if size > _LITTLE and not self._has_parted else 0)
+
+    def _hold(self, size: int) -> None:
+        if size != self._held:
+            self._held = size
+            self._crowd.holds(self, size)
 
     def _answer(self, request: Request) -> Answer:
         try:
@@ -162,8 +206,7 @@ class Connection:
             response = _failed(whole.request, mistake)
         self._task = None
         self._say(response, whole)
-        self._go_on()
-        self._read_or_not()
+        self._go_on_and_read()
 
     def _say(self, response: Response, whole: Whole) -> None:
         is_last = response.last or not whole.goes_on or (self._is_leaving and not self._waiting)
@@ -183,10 +226,15 @@ class Connection:
         """
         if self._has_parted:
             return
+        fault = self._reader.give_up(fault)
+        if self._task:
+            self._task.cancel()
         self._site.refused(fault.status)
         response = said(fault.status, fault.sentence)
         self._line.write(response.encoded(date=self._crowd.date(), is_last=True))
         self._has_parted = True
+        self._waiting.clear()
+        self._hold(0)
         self._watch(Stage.BETWEEN)
         self._idle.cancel()
         # Closing over what has not been read would take the answer away from its reader.
@@ -194,6 +242,8 @@ class Connection:
 
     def _part(self) -> None:
         self._has_parted = True
+        self._waiting.clear()
+        self._hold(0)
         self._idle.cancel()
         self._idle = self._loop.call_later(PARTING_SECONDS, self._line.abort)
         self._line.close()
@@ -208,7 +258,7 @@ class Connection:
     def _look_whether_idle(self) -> None:
         """One timer for all requests: to set one for each would cost more than to read it."""
         left = self._last_said + IDLE_SECONDS - self._loop.time()
-        if self._is_at_work:
+        if self._task or self._stage is not Stage.BETWEEN:  # Each has an end of its own.
             left = IDLE_SECONDS
         if left > 0:
             self._idle = self._loop.call_later(left, self._look_whether_idle)

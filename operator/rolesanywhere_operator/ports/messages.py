@@ -13,6 +13,7 @@ PLAIN: Final = "text/plain; charset=utf-8"
 # A request without much of a body, and how many seconds that may take to come.
 _SMALL_BODY: Final = 1024
 _USUAL_PATIENCE_SECONDS: Final = 5.0
+_USUAL_ROOM: Final = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +74,13 @@ class Site:
     """What a port answers, by path and method, and what it takes in.
 
     ``patience`` says for a query how many seconds its request's body may take to come; ``refused``
-    is told the status of what no page was shown.
+    is told the status of what no page was shown. ``room`` is how many bytes of large bodies, of all
+    callers together, are kept until they are whole.
     """
 
     pages: Mapping[str, Mapping[str, Page]]
     largest_body: int = _SMALL_BODY
+    room: int = _USUAL_ROOM
     patience: Callable[[str], float] = _usual
     refused: Callable[[HTTPStatus], None] = _unnoticed
 

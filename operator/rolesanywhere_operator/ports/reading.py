@@ -14,7 +14,7 @@ import httptools
 
 from rolesanywhere_operator.ports.messages import Request
 
-# What a head may have: a request's line and its headers.
+# What a request may have besides its body: its line, its headers, and what is around its chunks.
 LARGEST_HEAD: Final = 64 * 1024
 
 
@@ -43,14 +43,17 @@ class Whole:
 
 
 class Reader:
-    """Reads what one caller says, of bodies up to ``largest_body`` bytes, by ``clock``."""
+    """Reads what one caller says, of bodies up to ``largest_body`` bytes, by ``clock``.
+
+    ``begun`` counts the requests that were begun.
+    """
 
     def __init__(self, *, largest_body: int, clock: Callable[[], float]) -> None:
         self._largest_body = largest_body
         self._clock = clock
         self._parser = httptools.HttpRequestParser(self)
         self._came: list[Whole] = []
-        self.stage = Stage.BETWEEN
+        self.begun = -1
         self.fault: Fault | None = None
         self.on_message_begin()
         self.stage = Stage.BETWEEN
@@ -61,10 +64,15 @@ class Reader:
         return self._query
 
     @property
+    def held(self) -> int:
+        """Bytes of a body of which more is to come."""
+        return self._size if self.stage is Stage.BODY and not self.fault else 0
+
+    @property
     def wants_a_go_ahead(self) -> bool:
         """Whether its caller holds back the body until told to go on (RFC 9110, section 10.1.1)."""
         waits = self._headers.get("expect", "").lower() == "100-continue"
-        return waits and self.stage is Stage.BODY and not self._size
+        return waits and self.stage is Stage.BODY and not (self._size or self.fault)
 
     def feed(self, data: bytes) -> list[Whole]:
         """The requests that ``data`` made whole; whether there is a `fault` is to be looked at."""
@@ -76,25 +84,32 @@ class Reader:
             self._fail(HTTPStatus.BAD_REQUEST, "only HTTP/1.1 is spoken here")
         except httptools.HttpParserError as wrong:
             self._fail(HTTPStatus.BAD_REQUEST, f"the request is not HTTP/1.1: {wrong}")
-        if self.stage is Stage.HEAD:
-            self._head_size += len(data)
-            if self._head_size > LARGEST_HEAD:
+        # Where another request ended, how much is of this one is not known, and it is not much.
+        if self.stage is not Stage.BETWEEN and not self._came:
+            self._fed += len(data)
+            if self._fed - self._size > LARGEST_HEAD:
                 self._fail(
                     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    f"got a head of more than {LARGEST_HEAD} bytes",
+                    f"got more than {LARGEST_HEAD} bytes besides a body",
                 )
         came, self._came = self._came, []
         return came
 
+    def give_up(self, fault: Fault) -> Fault:
+        """Read nothing more, because of ``fault`` or of an earlier one, which it returns."""
+        self.fault = self.fault or fault
+        self._body.clear()
+        return self.fault
+
     def _fail(self, status: HTTPStatus, sentence: str) -> None:
-        """The first one counts."""
-        self.fault = self.fault or Fault(status, sentence)
+        self.give_up(Fault(status, sentence))
 
     # What llhttp calls, in the order in which it finds things
 
     def on_message_begin(self) -> None:
         self.stage = Stage.HEAD
-        self._head_size = self._size = 0
+        self.begun += 1
+        self._fed = self._size = 0
         self._url = b""
         self._query = ""
         self._headers: dict[str, str] = {}

@@ -19,11 +19,14 @@ from rolesanywhere_operator.webhook.tally import UNUSABLE, Unusable
 INJECT_PATH: Final = "/inject"
 # etcd takes objects of 1.5 MiB by default, and JSON may double one; a review can hold two.
 LARGEST_REVIEW: Final = 8 * 2**20
+# Of all that come at once; a thousand reviews of usual pods are a third of it.
+ROOM: Final = 4 * LARGEST_REVIEW
 
 _JSON: Final = "application/json"
 _UNUSABLE: Final = {
     HTTPStatus.REQUEST_TIMEOUT: Unusable.SLOW,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Unusable.TOO_LARGE,
+    HTTPStatus.SERVICE_UNAVAILABLE: Unusable.CROWDED,
 }
 
 
@@ -41,6 +44,7 @@ def reviewer(admission: Admission, *, closing: Callable[[], bool] = _open) -> Si
     return Site(
         pages={INJECT_PATH: {"POST": desk.inject}},
         largest_body=LARGEST_REVIEW,
+        room=ROOM,
         patience=_patience,
         refused=desk.refused,
     )

@@ -29,6 +29,7 @@ class Unusable(StrEnum):
     """Why what came is no review of a pod."""
 
     CONTENT_TYPE = "ContentType"
+    CROWDED = "Crowded"
     NOT_A_REVIEW = "NotAReview"
     SLOW = "Slow"
     TOO_LARGE = "TooLarge"

@@ -133,7 +133,11 @@ async def _work(
     account.counts = lambda: census.counts.values()
     account.not_injected = lambda: patrol.found or 0
     log_in_now = partial(log_in, settings.kubeconfig, pulse.beat, observe=account.calls.observe)
+    # Left to itself kopf asks who the user is, and in a container the user has no name. Its type for
+    # an identity is its own.
+    identity: Any = socket.gethostname()
     tasks = await kopf.spawn_tasks(
+        identity=identity,
         registry=routes.registry(login=log_in_now, watcher=keeper),
         settings=routes.settings(),
         clusterwide=True,

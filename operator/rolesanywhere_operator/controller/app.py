@@ -133,8 +133,8 @@ async def _work(
     account.counts = lambda: census.counts.values()
     account.not_injected = lambda: patrol.found or 0
     log_in_now = partial(log_in, settings.kubeconfig, pulse.beat, observe=account.calls.observe)
-    # Left to itself kopf asks who the user is, and in a container the user has no name. Its type for
-    # an identity is its own.
+    # Left to itself kopf asks for the user's name, and in a container the user has none. Its type
+    # for an identity is its own.
     identity: Any = socket.gethostname()
     tasks = await kopf.spawn_tasks(
         identity=identity,

@@ -123,6 +123,11 @@ class Files:
         return self.folder / "Corefile"
 
     @property
+    def names(self) -> Path:
+        """Names besides the cluster's own, as /etc/hosts has them; read again when it changes."""
+        return self.folder / "names"
+
+    @property
     def resolver(self) -> Path:
         return self.folder / "resolv.conf"
 
@@ -137,7 +142,8 @@ def contents(files: Files, *, cgroup: str, ca: Path, proxy: Path, dns: Path) -> 
         files.containerd: _containerd(files.folder),
         files.kubelet: json.dumps(_kubelet(files, cgroup=cgroup, ca=ca), indent=2),
         files.proxy: json.dumps(_proxy(proxy), indent=2),
-        files.dns: _corefile(dns),
+        files.dns: _corefile(dns, files.names),
+        files.names: "",
         # What pods with dnsPolicy Default see.
         files.resolver: f"nameserver {DNS_ADDRESS}\n",
         files.pod_network: json.dumps(_pod_network(), indent=2),
@@ -269,12 +275,17 @@ def _proxy(kubeconfig: Path) -> dict[str, Any]:
     }
 
 
-def _corefile(kubeconfig: Path) -> str:
+def _corefile(kubeconfig: Path, names: Path) -> str:
     return f"""\
 .:53 {{
     bind {DNS_ADDRESS}
     errors
     ready {DNS_ADDRESS}:8181
+    hosts {names} {{
+        reload 1s
+        ttl 1
+        fallthrough
+    }}
     cache 5
     kubernetes {CLUSTER_DOMAIN} in-addr.arpa ip6.arpa {{
         kubeconfig {kubeconfig}

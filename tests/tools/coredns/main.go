@@ -1,4 +1,4 @@
-// CoreDNS with the few plugins that a cluster's own names need.
+// CoreDNS with the few plugins that a cluster's own names need, and names from a file.
 package main
 
 import (
@@ -7,13 +7,14 @@ import (
 	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
+	_ "github.com/coredns/coredns/plugin/hosts"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/ready"
 )
 
 func init() {
 	// The order in which a question passes through them.
-	dnsserver.Directives = []string{"bind", "ready", "errors", "cache", "kubernetes"}
+	dnsserver.Directives = []string{"bind", "ready", "errors", "hosts", "cache", "kubernetes"}
 }
 
 func main() {

@@ -131,6 +131,10 @@ async def test_pod_certificates_are_looked_for_in_every_version_of_their_group()
     assert await provisions.obstacle(PROJECTED) is None
 
 
+async def test_a_group_that_is_not_served_at_all_serves_no_pod_certificates() -> None:
+    assert reason(await Cluster().provisions().obstacle(PROJECTED)) == "PodCertificatesNotServed"
+
+
 async def test_five_hundred_bindings_of_one_driver_ask_once() -> None:
     cluster = Cluster()
     provisions = cluster.provisions()

@@ -70,6 +70,8 @@ def test_garbage_is_no_review_and_the_problem_is_told(body: bytes, problem: str)
         ({"resource": None}, "got CREATE of None"),
         ({"object": None}, "lacks its namespace or its object"),
         ({"namespace": ""}, "lacks its namespace or its object"),
+        ({"object": {"metadata": [1], "spec": {}}}, "the pod's metadata is no JSON object"),
+        ({"object": {"metadata": {}, "spec": "x"}}, "the pod's spec is no JSON object"),
     ],
 )
 def test_a_review_of_something_else_is_named(change: dict[str, Any], problem: str) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -105,10 +106,11 @@ class Provisions:
             return None
 
     async def _resources(self) -> frozenset[str]:
-        """What the group serves, in any of its versions."""
+        """What the group serves, in any of its versions; an API server may serve none of it."""
         found: set[str] = set()
-        group = await self._kube.get(_GROUP)
-        for one in group.get("versions") or ():
-            listed = await self._kube.get(f"{_GROUP}/{one['version']}")
-            found.update(str(resource["name"]) for resource in listed.get("resources") or ())
+        with suppress(NotFound):
+            group = await self._kube.get(_GROUP)
+            for one in group.get("versions") or ():
+                listed = await self._kube.get(f"{_GROUP}/{one['version']}")
+                found.update(str(resource["name"]) for resource in listed.get("resources") or ())
         return frozenset(found)

@@ -61,6 +61,9 @@ def read(body: bytes) -> Review:
         raise UnexpectedReview(f"got {got}, expected CREATE of pods", uid=uid)
     if not isinstance(namespace, str) or not namespace or not isinstance(pod, dict):
         raise UnexpectedReview("the request lacks its namespace or its object", uid=uid)
+    for part in ("metadata", "spec"):
+        if not isinstance(pod.get(part) or {}, dict):
+            raise UnexpectedReview(f"the pod's {part} is no JSON object", uid=uid)
     return Review(uid=uid, namespace=namespace, pod=pod, dry_run=request.get("dryRun") is True)
 
 

@@ -17,8 +17,9 @@ from rolesanywhere_contract.environment import (
     text,
     whole_number,
 )
-from rolesanywhere_operator.domain import nodepaths
+from rolesanywhere_operator.domain import nodepaths, quantities
 from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN, trust_domain
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 
 PREFIX: Final = "ROLESANYWHERE_OPERATOR_"
 
@@ -112,6 +113,17 @@ class WebhookSettings(Settings):
             text, "the same for keys in hardware (default: the image of the sidecar)"
         ),
     )
+    sidecar_resources: Mapping[str, Any] | None = field(
+        default=None,
+        metadata=described(
+            quantities.resources,
+            "its requests and limits in JSON, where a binding has none (default: the chart's)",
+        ),
+    )
+    sidecar_log_level: str = field(
+        default="info",
+        metadata=described(log_level, "how much it says, where a binding does not tell"),
+    )
     turns_per_minute: int = field(
         default=270,
         metadata=described(
@@ -127,6 +139,16 @@ class WebhookSettings(Settings):
         default=Path("/var/run/secrets/rolesanywhere-webhook/tls.key"),
         metadata=described(Path, "PEM file with the serving certificate's key"),
     )
+
+    @property
+    def sidecar_defaults(self) -> SidecarDefaults:
+        """What sidecars are like where their binding says nothing."""
+        return SidecarDefaults(
+            image=self.sidecar_image,
+            pkcs11_image=self.sidecar_pkcs11_image,
+            resources=self.sidecar_resources,
+            log_level=self.sidecar_log_level,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

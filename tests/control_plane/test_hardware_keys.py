@@ -19,7 +19,14 @@ from tests.cluster.release import installed
 from tests.control_plane.test_crd import create
 from tests.control_plane.test_identity_volumes import made
 from tests.control_plane.test_webhook import RESTRICTED, Team, _is_refused
-from tests.operator.builders import IMAGE, PKCS11_IMAGE, a_container, a_pod, a_raw_binding
+from tests.operator.builders import (
+    DEFAULTS,
+    IMAGE,
+    PKCS11_IMAGE,
+    a_container,
+    a_pod,
+    a_raw_binding,
+)
 from tests.operator.certificates import a_pair
 from tests.support.tools import build_or_skip
 from tests.support.waiting import eventually
@@ -60,7 +67,7 @@ def test_a_pod_with_folders_of_its_node_is_held_as_it_was_made(
     binding = bindings.parse(raw)
     decision = selection.decide(a_pod(), namespace, {binding.name: binding})
     assert isinstance(decision, Inject)
-    after = jsonpatch.apply_patch(a_pod(), injection.inject(a_pod(), decision, default_image=IMAGE))
+    after = jsonpatch.apply_patch(a_pod(), injection.inject(a_pod(), decision, defaults=DEFAULTS))
     held = made(schema, namespace, after)
     volumes = {one["name"]: one for one in held["spec"]["volumes"]}
     for one in after["spec"]["volumes"]:
@@ -73,7 +80,7 @@ def test_a_pod_with_folders_of_its_node_is_held_as_it_was_made(
     } | {"startupProbe": sidecar["startupProbe"], "livenessProbe": sidecar["livenessProbe"]}
     assert sidecar["env"] == ours["env"]
     assert sidecar["resources"]["limits"].keys() == ours["resources"]["limits"].keys()
-    assert injection.inject(held, decision, default_image=IMAGE) == []
+    assert injection.inject(held, decision, defaults=DEFAULTS) == []
 
 
 @pytest.mark.parametrize("level", ["baseline", "restricted"])
@@ -86,7 +93,7 @@ def test_pod_security_is_as_strict_as_we_say(
     pod = a_pod(a_container(**RESTRICTED))
     decision = selection.decide(pod, namespace, {binding.name: binding})
     assert isinstance(decision, Inject)
-    patch = injection.inject(pod, decision, default_image=IMAGE)
+    patch = injection.inject(pod, decision, defaults=DEFAULTS)
     with pytest.raises(KubectlFailed, match=r"violates PodSecurity.*hostPath"):
         made(schema, namespace, jsonpatch.apply_patch(pod, patch))
 

@@ -13,7 +13,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
 from tests.control_plane.test_crd import create, identity
 from tests.control_plane.test_webhook import RESTRICTED
-from tests.operator.builders import IMAGE, a_container, a_pod, a_raw_binding
+from tests.operator.builders import DEFAULTS, a_container, a_pod, a_raw_binding
 
 ISSUER = {"issuerRef": {"name": "ca"}}
 KINDS: dict[str, dict[str, Any]] = {
@@ -103,7 +103,7 @@ def test_a_restricted_pod_is_admitted_with_every_kind_of_identity(
     pod = a_pod(a_container(**RESTRICTED), volumes=OWN)
     decision = selection.decide(pod, restricted, {binding.name: binding})
     assert isinstance(decision, Inject)
-    operations = injection.inject(pod, decision, default_image=IMAGE)
+    operations = injection.inject(pod, decision, defaults=DEFAULTS)
 
     held = made(schema, restricted, jsonpatch.apply_patch(pod, operations))
     volumes = {volume["name"]: volume for volume in held["spec"]["volumes"]}
@@ -114,7 +114,7 @@ def test_a_restricted_pod_is_admitted_with_every_kind_of_identity(
     }
     assert [volumes[own["name"]] for own in OWN] == OWN
     assert selection.decide(held, restricted, {binding.name: binding}) == decision
-    assert injection.inject(held, decision, default_image=IMAGE) == []
+    assert injection.inject(held, decision, defaults=DEFAULTS) == []
 
 
 def test_the_namespace_of_these_tests_is_restricted(schema: ControlPlane, restricted: str) -> None:

@@ -15,6 +15,7 @@ import aiohttp
 
 from rolesanywhere_operator.domain import bindings
 from rolesanywhere_operator.domain.bindings import Entry
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 from rolesanywhere_operator.listeners import listening
 from rolesanywhere_operator.webhook import reviews, server
 from rolesanywhere_operator.webhook.admission import Admission
@@ -58,7 +59,7 @@ async def webhook(
     private_key.write_bytes(pair.private_key)
     serving = ServingCertificate(certificate, private_key)
     serving.refresh()
-    admission = Admission(FixedCatalog(binding), sidecar_image=sidecar_image)
+    admission = Admission(FixedCatalog(binding), SidecarDefaults(image=sidecar_image))
     site = server.reviewer(admission)
     async with listening(
         site, name="reviews", address="127.0.0.1", port=0, tls=serving.front

@@ -27,7 +27,7 @@ from tests.hardware.nodes import GROUP, SERVER_USER, Node, as_user, node, with_m
 from tests.hardware.scenes import a_scene
 from tests.hardware.softhsm import SoftHsm
 from tests.hardware.tpm import Tpm
-from tests.operator.builders import IMAGE, a_binding, a_pod
+from tests.operator.builders import DEFAULTS, a_binding, a_pod
 from tests.support import debian
 from tests.support.sidecars import a_sidecar
 from tests.support.tools import build_or_skip, skip
@@ -156,7 +156,7 @@ def sidecar_of(binding: Binding) -> Any:
     pod = a_pod()
     decision = selection.decide(pod, "team-a", {"reports": binding})
     assert isinstance(decision, Inject)
-    after = jsonpatch.apply_patch(pod, injection.inject(pod, decision, default_image=IMAGE))
+    after = jsonpatch.apply_patch(pod, injection.inject(pod, decision, defaults=DEFAULTS))
     return next(one for one in pods.init_containers(after) if one["name"] == SIDECAR_CONTAINER)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from rolesanywhere_operator.domain import bindings
 from rolesanywhere_operator.domain.bindings import Binding
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 
 Json = dict[str, Any]
 
@@ -16,6 +17,7 @@ PROFILE = (
 ROLE = "arn:aws:iam::111122223333:role/reports"
 IMAGE = "registry.example/rolesanywhere-sidecar:0.1.0"
 PKCS11_IMAGE = "registry.example/rolesanywhere-sidecar-pkcs11:0.1.0"
+DEFAULTS = SidecarDefaults(image=IMAGE, pkcs11_image=PKCS11_IMAGE)
 
 
 def a_raw_binding(name: str = "reports", namespace: str = "team-a", **spec: Any) -> Json:

@@ -23,7 +23,7 @@ from rolesanywhere_operator.domain import explanation, workloads
 from rolesanywhere_operator.domain.explanation import Setup
 from rolesanywhere_operator.domain.workloads import MisshapenManifest
 from rolesanywhere_operator.kube.errors import KubeError
-from tests.operator.builders import IMAGE, PKCS11_IMAGE, a_container, a_pod, a_raw_binding
+from tests.operator.builders import DEFAULTS, IMAGE, PKCS11_IMAGE, a_container, a_pod, a_raw_binding
 
 IMAGES = (f"--sidecar-image={IMAGE}", f"--sidecar-pkcs11-image={PKCS11_IMAGE}")
 EXPLAINED = sorted((Path(__file__).parent / "explained").iterdir())
@@ -55,6 +55,13 @@ def allowed(case: Path) -> list[str]:
     return [f"--host-path={path}" for path in listed]
 
 
+def setup_of(case: Path) -> list[str]:
+    chosen = case / "defaults.yaml"
+    given = yaml.safe_load(chosen.read_text()) if chosen.exists() else {}
+    texts = {"log-level": given.get("log_level"), "resources": json.dumps(given.get("resources"))}
+    return [f"--sidecar-{name}={text}" for name, text in texts.items() if given]
+
+
 @pytest.mark.parametrize("case", EXPLAINED, ids=name_of)
 def test_a_pod_is_explained_in_these_words(case: Path) -> None:
     [golden] = case.glob("exit-*.txt")
@@ -73,7 +80,7 @@ def test_an_explanation_fits_a_terminal(case: Path) -> None:
 @pytest.mark.parametrize("case", GOLDEN, ids=name_of)
 def test_what_is_explained_is_what_the_webhook_does(case: Path) -> None:
     files = ("-f", case / "pod.yaml", "-f", case / "binding.yaml", "-n", "team-a")
-    told = answer(*files, *allowed(case), "-o", "json")
+    told = answer(*files, *allowed(case), *setup_of(case), "-o", "json")
     data = json.loads(told.output)
     if (case / "injected.yaml").exists():
         assert told.code == 0
@@ -98,6 +105,36 @@ def test_a_patch_is_written_where_there_is_one_and_else_the_reason_beside_it() -
     no = explained(a_pod(hostNetwork=True), binding, arguments=("-o", "patch"))
     assert (no.code, no.output) == (1, "")
     assert "refused, HostNetwork" in no.remarks
+
+
+def the_sidecar(told: Answer) -> Any:
+    return json.loads(told.output)["pod"]["spec"]["initContainers"][0]
+
+
+RESOURCES = {"limits": {"memory": "1Gi"}, "requests": {"cpu": "1"}}
+SET_UP = {
+    "ROLESANYWHERE_OPERATOR_SIDECAR_RESOURCES": json.dumps(RESOURCES),
+    "ROLESANYWHERE_OPERATOR_SIDECAR_LOG_LEVEL": "warning",
+}
+
+
+def test_in_the_webhooks_own_pod_sidecars_are_explained_as_it_makes_them() -> None:
+    stdin = yaml.safe_dump_all([a_pod(), a_raw_binding(namespace="default")])
+    sidecar = the_sidecar(answer("-f", "-", "-o", "json", stdin=stdin, env=SET_UP))
+    assert sidecar["resources"] == RESOURCES
+    assert {"name": "ROLESANYWHERE_LOG_LEVEL", "value": "warning"} in sidecar["env"]
+    flags = ("--sidecar-log-level=error", '--sidecar-resources={"limits": {"memory": "2Gi"}}')
+    sidecar = the_sidecar(answer("-f", "-", "-o", "json", *flags, stdin=stdin, env=SET_UP))
+    assert sidecar["resources"] == {"limits": {"memory": "2Gi"}}
+    assert {"name": "ROLESANYWHERE_LOG_LEVEL", "value": "error"} in sidecar["env"]
+
+
+def test_every_flag_of_the_webhooks_setup_that_makes_no_sense_is_named() -> None:
+    flags = ("--sidecar-log-level=loud", "--sidecar-resources=64Mi")
+    with pytest.raises(UnusableInput) as caught:
+        explained(a_pod(), a_raw_binding(), arguments=flags)
+    assert "--sidecar-log-level: 'loud' is not a log level" in str(caught.value)
+    assert "--sidecar-resources: '64Mi' is not JSON" in str(caught.value)
 
 
 def a_workload(kind: str, template: dict[str, Any]) -> dict[str, Any]:
@@ -312,5 +349,5 @@ def test_no_manifest_however_wrong_is_answered_with_a_stack_trace(pod: dict[str,
         workload = workloads.read(pod)
         assert workload is not None
         bindings = {"app": a_raw_binding("app")}
-        setup = Setup(sidecar_image=IMAGE)
+        setup = Setup(sidecars=DEFAULTS)
         assert explanation.explain(workload, "team-a", bindings, setup=setup).why

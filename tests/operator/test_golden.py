@@ -1,5 +1,6 @@
 """A folder under ``golden`` is the spec: a pod, its namespace's bindings, what becomes of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ import jsonpatch
 import pytest
 import yaml
 
-from rolesanywhere_operator.domain import bindings, injection, manifests, selection
+from rolesanywhere_operator.domain import bindings, injection, selection
 from rolesanywhere_operator.domain.bindings import InvalidBinding
 from rolesanywhere_operator.domain.decisions import Inject, Refuse
-from tests.operator.builders import IMAGE, PKCS11_IMAGE
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
+from tests.operator.builders import DEFAULTS
 
 GOLDEN = Path(__file__).parent / "golden"
 INJECTED = sorted(path.parent for path in GOLDEN.glob("*/injected.yaml"))
@@ -37,14 +39,15 @@ def bindings_of(case: Path) -> selection.Bindings:
     return found
 
 
-def image_for(binding: bindings.Binding) -> str:
-    return manifests.default_image(binding, sidecar=IMAGE, pkcs11=PKCS11_IMAGE)
+def defaults_of(case: Path) -> SidecarDefaults:
+    chosen = case / "defaults.yaml"
+    return replace(DEFAULTS, **read(chosen)) if chosen.exists() else DEFAULTS
 
 
 def injected(pod: Any, case: Path) -> Any:
     decision = selection.decide(pod, "team-a", bindings_of(case))
     assert isinstance(decision, Inject)
-    operations = injection.inject(pod, decision, default_image=image_for(decision.binding))
+    operations = injection.inject(pod, decision, defaults=defaults_of(case))
     return jsonpatch.apply_patch(pod, operations)
 
 
@@ -58,7 +61,7 @@ def test_a_golden_twin_needs_nothing_more(case: Path) -> None:
     twin = read(case / "injected.yaml")
     decision = selection.decide(twin, "team-a", bindings_of(case))
     assert isinstance(decision, Inject)
-    assert injection.inject(twin, decision, default_image=image_for(decision.binding)) == []
+    assert injection.inject(twin, decision, defaults=defaults_of(case)) == []
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=name_of)

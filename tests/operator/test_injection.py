@@ -16,7 +16,7 @@ from rolesanywhere_contract.settings import Settings as SidecarSettings
 from rolesanywhere_operator.domain import injection, manifests, selection
 from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.decisions import Inject, Leave, Reason, Refuse
-from tests.operator.builders import IMAGE, a_binding, a_container, a_pod
+from tests.operator.builders import DEFAULTS, a_binding, a_container, a_pod
 
 OURS_IN_A_CONTAINER = {
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -112,7 +112,7 @@ def injected(pod: Any, binding: Binding) -> Any:
     decision = selection.decide(pod, "team-a", {binding.name: binding})
     assert isinstance(decision, Inject)
     before = copy.deepcopy(pod)
-    operations = injection.inject(pod, decision, default_image=IMAGE)
+    operations = injection.inject(pod, decision, defaults=DEFAULTS)
     assert pod == before, "the pod that was sent is not ours to change"
     return jsonpatch.apply_patch(pod, operations)
 
@@ -318,13 +318,13 @@ def test_the_service_account_counts_in_a_certificates_name() -> None:
 
 def test_kubernetes_expands_nothing_in_what_a_binding_says() -> None:
     binding = a_binding(roleArn="arn:aws:iam::111122223333:role/$(HOME)/reports")
-    env = {one["name"]: one["value"] for one in manifests.sidecar(binding, IMAGE)["env"]}
+    env = {one["name"]: one["value"] for one in manifests.sidecar(binding, DEFAULTS)["env"]}
     assert env["ROLESANYWHERE_ROLE_ARN"] == "arn:aws:iam::111122223333:role/$$(HOME)/reports"
 
 
 def test_the_pods_name_stands_before_the_session_name_that_needs_it() -> None:
     binding = a_binding(roleSessionName="{namespace}.{pod}-{serviceAccount}")
-    env = manifests.sidecar(binding, IMAGE)["env"]
+    env = manifests.sidecar(binding, DEFAULTS)["env"]
     assert [one["name"] for one in env[:3]] == ["POD_NAMESPACE", "POD_NAME", "POD_SERVICE_ACCOUNT"]
     assert env[-1] == {
         "name": "ROLESANYWHERE_ROLE_SESSION_NAME",
@@ -341,7 +341,7 @@ def test_the_sidecar_understands_what_it_is_told() -> None:
     )
     fields = {"metadata.namespace": "team-a", "metadata.name": "reports-0"}
     env: dict[str, str] = {}
-    for one in manifests.sidecar(binding, IMAGE)["env"]:
+    for one in manifests.sidecar(binding, DEFAULTS)["env"]:
         if "valueFrom" in one:
             env[one["name"]] = fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
         else:
@@ -366,9 +366,7 @@ def test_a_pods_turn_is_its_own_and_what_the_sidecar_reads_back() -> None:
     turn = datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
 
     def told(start_after: datetime | None) -> SidecarSettings:
-        operations = injection.inject(
-            a_pod(), decision, default_image=IMAGE, start_after=start_after
-        )
+        operations = injection.inject(a_pod(), decision, defaults=DEFAULTS, start_after=start_after)
         [sidecar] = operations[-1]["value"]
         environment = {one["name"]: one["value"] for one in sidecar["env"]}
         return SidecarSettings.from_env(environment)

@@ -14,7 +14,7 @@ from rolesanywhere_operator.kube.client import Json
 from rolesanywhere_operator.kube.errors import Forbidden, KubeError, NotFound, Unavailable
 from rolesanywhere_operator.webhook import levels, reviews
 from rolesanywhere_operator.webhook.admission import Admission
-from tests.operator.builders import IMAGE, PKCS11_IMAGE, a_binding, a_pod, a_review
+from tests.operator.builders import DEFAULTS, a_binding, a_pod, a_review
 from tests.operator.test_provisions import NOON
 
 SERVER: Final = {"uri": "pkcs11:token=node", "server": {"socketDirectory": "/run/node-pkcs11"}}
@@ -56,8 +56,7 @@ class Catalog:
 async def answer(cluster: Cluster, binding: Binding) -> Any:
     admission = Admission(
         Catalog(binding),
-        sidecar_image=IMAGE,
-        sidecar_pkcs11_image=PKCS11_IMAGE,
+        DEFAULTS,
         level_of=levels.asking(cluster),
     )
     review = reviews.read(json.dumps(a_review(a_pod())).encode())

@@ -26,7 +26,7 @@ from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.desk import Desk
 from rolesanywhere_operator.webhook.tally import Tally, Unusable
 from rolesanywhere_operator.webhook.tls import ServingCertificate
-from tests.operator.builders import IMAGE, a_binding, a_pod, a_raw_binding, a_review
+from tests.operator.builders import DEFAULTS, a_binding, a_pod, a_raw_binding, a_review
 from tests.operator.certificates import a_pair
 from tests.operator.test_webhook import JSON, ScriptedCatalog
 from tests.support.logs import written
@@ -75,7 +75,7 @@ async def counted(
     catalog: ScriptedCatalog, *bodies: bytes, kind: str = JSON["Content-Type"]
 ) -> Read:
     """What is counted after these were sent."""
-    admission = Admission(catalog, sidecar_image=IMAGE)
+    admission = Admission(catalog, DEFAULTS)
     async with called(server.reviewer(admission)) as client:
         for body in bodies:
             headers = {"Content-Type": kind}
@@ -132,7 +132,7 @@ async def test_what_is_too_large_or_too_slow_is_counted() -> None:
         yield b"{"
         await asyncio.sleep(5)
 
-    admission = Admission(ScriptedCatalog(), sidecar_image=IMAGE)
+    admission = Admission(ScriptedCatalog(), DEFAULTS)
     async with called(server.reviewer(admission)) as client:
         body = io.BytesIO(b" " * (server.LARGEST_REVIEW + 1))
         async with client.post("/inject", data=body, headers=JSON) as answer:

@@ -8,7 +8,7 @@ from rolesanywhere_operator.domain import manifests, selection
 from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
 from rolesanywhere_operator.domain.selectors import Requirement
-from tests.operator.builders import IMAGE, Json, a_binding, a_container, a_pod
+from tests.operator.builders import DEFAULTS, Json, a_binding, a_container, a_pod
 
 BROKEN = InvalidBinding(("spec.roleArn: is wrong",))
 
@@ -146,7 +146,7 @@ def test_requirements_mean_what_kubernetes_says(
 
 
 def a_sidecar_like_ours() -> Json:
-    return manifests.sidecar(a_binding(), IMAGE)
+    return manifests.sidecar(a_binding(), DEFAULTS)
 
 
 @pytest.mark.parametrize("volume", manifests.volumes(a_binding()), ids=lambda one: one["name"])

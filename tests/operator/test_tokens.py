@@ -14,7 +14,6 @@ from rolesanywhere_contract.settings import Settings
 from rolesanywhere_operator.domain import (
     bindings,
     injection,
-    manifests,
     nodepaths,
     pods,
     podsecurity,
@@ -24,8 +23,10 @@ from rolesanywhere_operator.domain import (
 from rolesanywhere_operator.domain.bindings import InvalidBinding
 from rolesanywhere_operator.domain.decisions import Inject, Leave, Reason, Refuse
 from rolesanywhere_operator.domain.identities import SOCKET_FILE, TokenIdentity
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 from tests.control_plane.test_crd import BAD, GOOD
 from tests.operator.builders import (
+    DEFAULTS,
     IMAGE,
     PKCS11_IMAGE,
     a_binding,
@@ -54,7 +55,7 @@ def mistakes_of(**fields: Any) -> tuple[str, ...]:
 def injected(binding: bindings.Binding, pod: Any) -> Any:
     decision = selection.decide(pod, "team-a", {binding.name: binding})
     assert isinstance(decision, Inject)
-    operations = injection.inject(pod, decision, default_image=IMAGE)
+    operations = injection.inject(pod, decision, defaults=DEFAULTS)
     return jsonpatch.apply_patch(pod, operations)
 
 
@@ -87,10 +88,9 @@ def test_a_server_is_reached_by_its_client_unless_the_binding_says_otherwise() -
 
 
 def test_the_image_with_modules_is_for_tokens_alone() -> None:
-    images = {"sidecar": IMAGE, "pkcs11": PKCS11_IMAGE}
-    assert manifests.default_image(a_token(), **images) == PKCS11_IMAGE
-    assert manifests.default_image(a_binding(), **images) == IMAGE
-    assert manifests.default_image(a_token(), sidecar=IMAGE, pkcs11=None) == IMAGE
+    assert DEFAULTS.image_for(a_token()) == PKCS11_IMAGE
+    assert DEFAULTS.image_for(a_binding()) == IMAGE
+    assert SidecarDefaults(image=IMAGE).image_for(a_token()) == IMAGE
 
 
 def test_a_device_is_asked_for_beside_what_the_binding_asks_for() -> None:

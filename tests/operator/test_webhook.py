@@ -23,7 +23,7 @@ from rolesanywhere_operator.kube.errors import Unavailable
 from rolesanywhere_operator.webhook import server
 from rolesanywhere_operator.webhook.admission import Admission
 from rolesanywhere_operator.webhook.desk import Desk
-from tests.operator.builders import IMAGE, a_binding, a_pod, a_review
+from tests.operator.builders import DEFAULTS, IMAGE, a_binding, a_pod, a_review
 from tests.support.sites import called
 
 
@@ -63,7 +63,7 @@ def catalog() -> ScriptedCatalog:
 
 @pytest.fixture
 async def client(catalog: ScriptedCatalog) -> AsyncIterator[Client]:
-    site = server.reviewer(Admission(catalog, sidecar_image=IMAGE))
+    site = server.reviewer(Admission(catalog, DEFAULTS))
     async with called(site) as started:
         yield started
 
@@ -243,7 +243,7 @@ async def test_a_webhook_that_is_about_to_end_answers_and_asks_for_another_conne
     catalog: ScriptedCatalog,
 ) -> None:
     ending = False
-    admission = Admission(catalog, sidecar_image=IMAGE)
+    admission = Admission(catalog, DEFAULTS)
     site = server.reviewer(admission, closing=lambda: ending)
     async with called(site) as client:
         for ending in (False, True):
@@ -291,7 +291,7 @@ def turn_of(response: Any, pod: Any) -> str | None:
 async def busy(catalog: ScriptedCatalog) -> AsyncIterator[Client]:
     """A webhook that hands out a turn a second."""
     desk = Desk(60, now=lambda: datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
-    admission = Admission(catalog, sidecar_image=IMAGE, take_turn=desk.take)
+    admission = Admission(catalog, DEFAULTS, take_turn=desk.take)
     async with called(server.reviewer(admission)) as started:
         yield started
 

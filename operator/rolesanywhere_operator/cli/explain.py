@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rolesanywhere_operator.cli import answers, cluster, printing, sources, told
+from rolesanywhere_operator.cli import answers, cluster, printing, sidecars, sources, told
 from rolesanywhere_operator.cli.answers import Answer, UnusableInput
 from rolesanywhere_operator.cli.sources import Surroundings
 from rolesanywhere_operator.domain import explanation, workloads
@@ -27,8 +27,6 @@ Exit codes: 0 every pod would be injected, 1 one would not be (it is refused, or
 does not ask), 2 there is no answer (usage, a file that cannot be read, a
 cluster that cannot be asked)."""
 
-# The chart's own default.
-_IMAGE: Final = "rolesanywhere-sidecar"
 _DEFAULT_NAMESPACE: Final = "default"
 
 
@@ -42,18 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="text",
         help="text; the explanation with the injected pod as json or yaml; or the JSON patch",
     )
-    parser.add_argument(
-        "--sidecar-image",
-        default=_IMAGE,
-        metavar="IMAGE",
-        help="image that the webhook was set up with (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--sidecar-pkcs11-image",
-        default=f"{_IMAGE}-pkcs11",
-        metavar="IMAGE",
-        help="the same for keys in hardware (default: %(default)s)",
-    )
+    sidecars.add_arguments(parser)
     parser.add_argument(
         "--host-path",
         action="append",
@@ -78,8 +65,7 @@ def answer(arguments: argparse.Namespace, around: Surroundings) -> Answer:
         else cluster.namespace(kubeconfig)
     )
     setup = Setup(
-        sidecar_image=arguments.sidecar_image,
-        sidecar_pkcs11_image=arguments.sidecar_pkcs11_image,
+        sidecars=sidecars.defaults(arguments, around),
         trust_domain=sources.trust_domain(arguments, around),
         host_paths=sources.host_paths(arguments, around),
     )

@@ -71,7 +71,8 @@ class Binding:
     """A binding that makes sense.
 
     ``settings`` are what its sidecars are told, but for ``role_session_name``, a template that
-    only a pod can fill. ``identity`` as text is what ``status.identity.source`` shows.
+    only a pod can fill. ``sidecar_image`` and what follows it are None where it leaves them to
+    `SidecarDefaults`. ``identity`` as text is what ``status.identity.source`` shows.
     ``denied_paths`` are the folders of the node that it needs and the operator does not allow.
     """
 
@@ -87,6 +88,7 @@ class Binding:
     denied_paths: tuple[str, ...]
     sidecar_image: str | None
     sidecar_resources: Mapping[str, Any] | None
+    sidecar_log_level: str | None
 
 
 Entry = Binding | InvalidBinding
@@ -127,6 +129,7 @@ def parse(
         denied_paths=tuple(_denied(identity, host_paths)),
         sidecar_image=_text(sidecar.get("image")) or None,
         sidecar_resources=mapping(sidecar.get("resources")) or None,
+        sidecar_log_level=_text(sidecar.get("logLevel")) or None,
     )
 
 

@@ -16,16 +16,16 @@ from rolesanywhere_contract.names import (
 from rolesanywhere_operator.domain import (
     bindings,
     injection,
-    manifests,
     patching,
     pods,
     podsecurity,
     selection,
 )
-from rolesanywhere_operator.domain.bindings import Binding, Entry, InvalidBinding
+from rolesanywhere_operator.domain.bindings import Entry, InvalidBinding
 from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
 from rolesanywhere_operator.domain.conditions import Truth
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Reason, Refuse
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 from rolesanywhere_operator.domain.untyped import items, mapping
 from rolesanywhere_operator.domain.workloads import Workload
 
@@ -47,16 +47,9 @@ _FIRST_CHOICES: Final = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AW
 class Setup:
     """What the webhook was set up with; ``host_paths`` None where that is not known."""
 
-    sidecar_image: str
-    sidecar_pkcs11_image: str | None = None
+    sidecars: SidecarDefaults
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     host_paths: frozenset[str] | None = None
-
-    def image(self, binding: Binding) -> str:
-        """The image of ``binding``'s sidecars, unless it names one."""
-        return manifests.default_image(
-            binding, sidecar=self.sidecar_image, pkcs11=self.sidecar_pkcs11_image
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +108,7 @@ def explain(
     operations: list[injection.Operation] = []
     chosen = decision.binding if isinstance(decision, Refuse) else None
     if isinstance(decision, Inject):
-        operations = injection.inject(pod, decision, default_image=setup.image(decision.binding))
+        operations = injection.inject(pod, decision, defaults=setup.sidecars)
         chosen = decision.binding.name
     return Explanation(
         workload=workload,

@@ -19,6 +19,7 @@ from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.decisions import Inject
 from rolesanywhere_operator.domain.marks import Mark
 from rolesanywhere_operator.domain.pods import Json
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 
 Operation = dict[str, Any]
 
@@ -37,23 +38,26 @@ _DIRECT: Final = ("127.0.0.1", "localhost")
 
 
 def inject(
-    pod: Json, decision: Inject, *, default_image: str, start_after: datetime | None = None
+    pod: Json,
+    decision: Inject,
+    *,
+    defaults: SidecarDefaults,
+    start_after: datetime | None = None,
 ) -> list[Operation]:
     """The operations that make ``pod`` the pod it should be; none when it is that already.
 
     ``start_after`` is its turn in a fleet; a sidecar that is there keeps the one it has.
     """
     binding = decision.binding
-    image = binding.sidecar_image or default_image
     injected = marks.is_injected(pod)
     operations = [
         *_container_operations(pod, decision),
         *_volume_operations(pod, binding),
-        *_mark_operations(pod, decision, image=image, injected=injected),
+        *_mark_operations(pod, decision, image=defaults.image_for(binding), injected=injected),
     ]
     # Last, because it moves the init containers that the operations above point at.
     if not injected:
-        first = manifests.sidecar(binding, image, start_after=start_after)
+        first = manifests.sidecar(binding, defaults, start_after=start_after)
         operations += _insert(pods.spec(pod), "/spec", "initContainers", [first], at="0")
     return operations
 

@@ -23,6 +23,7 @@ from rolesanywhere_contract.settings import Settings, variable
 from rolesanywhere_operator.domain import identityvolumes, tokenwiring
 from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.identities import TokenIdentity
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 from rolesanywhere_operator.domain.tokenwiring import NO_WIRING, Wiring, literal
 
 Json = dict[str, Any]
@@ -46,12 +47,6 @@ API_TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # 
 # (the sidecar believes no later one), and its longest wait between two attempts is five minutes.
 STARTUP_PATIENCE_SECONDS: Final = 3900
 
-# What a Python process with TLS needs; no CPU limit, because a throttled renewal is a late one.
-SIDECAR_RESOURCES: Final[Json] = {
-    "requests": {"cpu": "10m", "memory": "64Mi"},
-    "limits": {"memory": "128Mi"},
-}
-
 # How a role session name's words are spelt in the sidecar's environment.
 _WORDS: Final = {
     "namespace": ("POD_NAMESPACE", "metadata.namespace"),
@@ -60,19 +55,21 @@ _WORDS: Final = {
 }
 
 
-def sidecar(binding: Binding, image: str, *, start_after: datetime | None = None) -> Json:
+def sidecar(
+    binding: Binding, defaults: SidecarDefaults, *, start_after: datetime | None = None
+) -> Json:
     """The container that serves credentials: a native sidecar (restartPolicy Always).
 
     ``start_after`` is its pod's turn in a fleet.
     """
-    probe_port, wiring = binding.settings.probe_port, _wiring(binding)
+    settings, wiring = defaults.settings_for(binding), _wiring(binding)
     return {
         "name": SIDECAR_CONTAINER,
-        "image": image,
+        "image": defaults.image_for(binding),
         "args": list(SIDECAR_ARGS),
         "restartPolicy": "Always",
-        "env": [*wiring.env, *_sidecar_environment(binding, start_after)],
-        "resources": wiring.added_to(binding.sidecar_resources or SIDECAR_RESOURCES),
+        "env": [*wiring.env, *_sidecar_environment(binding, settings, start_after)],
+        "resources": wiring.added_to(defaults.resources_for(binding)),
         # Holds back the containers that follow until credentials are at hand. There is no
         # readinessProbe on purpose: the pod must not leave its Services when AWS has an outage.
         "startupProbe": {
@@ -84,7 +81,7 @@ def sidecar(binding: Binding, image: str, *, start_after: datetime | None = None
         },
         # Whether the process still turns, whatever AWS says: a restart cures nothing else.
         "livenessProbe": {
-            "httpGet": {"path": LIVENESS_PATH, "port": probe_port},
+            "httpGet": {"path": LIVENESS_PATH, "port": settings.probe_port},
             "periodSeconds": 10,
             "timeoutSeconds": 5,
             "failureThreshold": 3,
@@ -112,12 +109,6 @@ def volumes(binding: Binding) -> list[Json]:
         {"name": EMPTY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "4Ki"}},
         *_wiring(binding).volumes,
     ]
-
-
-def default_image(binding: Binding, *, sidecar: str, pkcs11: str | None) -> str:
-    """The image of ``binding``'s sidecars, unless it names one: ``pkcs11`` where a token's key
-    takes it and there is one."""
-    return (pkcs11 if isinstance(binding.identity, TokenIdentity) else None) or sidecar
 
 
 def token_mount() -> Json:
@@ -156,8 +147,10 @@ def _wiring(binding: Binding) -> Wiring:
     return tokenwiring.of(identity) if isinstance(identity, TokenIdentity) else NO_WIRING
 
 
-def _sidecar_environment(binding: Binding, start_after: datetime | None) -> list[Json]:
-    spelt = dict(_spelt(binding.settings))
+def _sidecar_environment(
+    binding: Binding, told: Settings, start_after: datetime | None
+) -> list[Json]:
+    spelt = dict(_spelt(told))
     if start_after is not None:
         spelt[variable("start_after")] = start_after.isoformat().replace("+00:00", "Z")
     settings = [{"name": name, "value": value} for name, value in spelt.items()]

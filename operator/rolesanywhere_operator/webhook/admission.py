@@ -9,18 +9,17 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 
 from rolesanywhere_operator.domain import (
     bindings,
     injection,
-    manifests,
     marks,
     pods,
     podsecurity,
     selection,
 )
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Leave, Reason, Refuse
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 from rolesanywhere_operator.domain.turns import Quota
 from rolesanywhere_operator.kube.errors import KubeError
 from rolesanywhere_operator.webhook import levels, reviews
@@ -60,24 +59,22 @@ def _no_queue(_: Quota) -> None:
 class Admission:
     """Answers for pods, by the bindings of ``catalog``; ``take_turn`` gives places in a fleet.
 
-    ``level_of`` tells a namespace's Pod Security, and ``tally`` counts what became of pods.
+    ``sidecars`` holds where a binding says nothing, ``level_of`` tells a namespace's Pod Security,
+    and ``tally`` counts what became of pods.
     """
 
     def __init__(
         self,
         catalog: Catalog,
+        sidecars: SidecarDefaults,
         *,
-        sidecar_image: str,
-        sidecar_pkcs11_image: str | None = None,
         level_of: Levels = levels.unknown,
         take_turn: Callable[[Quota], datetime | None] = _no_queue,
         tally: Tally | None = None,
     ) -> None:
         self.tally = tally or Tally()
         self._catalog = catalog
-        self._image = partial(
-            manifests.default_image, sidecar=sidecar_image, pkcs11=sidecar_pkcs11_image
-        )
+        self._sidecars = sidecars
         self._level_of = level_of
         self._take_turn = take_turn
 
@@ -148,7 +145,7 @@ class Admission:
                 operations = injection.inject(
                     review.pod,
                     decision,
-                    default_image=self._image(decision.binding),
+                    defaults=self._sidecars,
                     start_after=self._turn_of(review, decision),
                 )
                 return reviews.allowed(review.uid, operations)

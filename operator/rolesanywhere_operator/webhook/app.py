@@ -56,8 +56,7 @@ async def run(settings: WebhookSettings) -> None:
         desk = Desk(settings.turns_per_minute, now=lambda: datetime.now(UTC))
         admission = Admission(
             catalog,
-            sidecar_image=settings.sidecar_image,
-            sidecar_pkcs11_image=settings.sidecar_pkcs11_image,
+            settings.sidecar_defaults,
             level_of=levels.asking(kube),
             take_turn=desk.take,
         )

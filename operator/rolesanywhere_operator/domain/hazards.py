@@ -32,12 +32,19 @@ def of_pod(pod: Json) -> Refuse | None:
             "the pod has hostNetwork, so every process of the node could reach its credentials;"
             " run it without hostNetwork",
         )
-    if (spec.get("os") or {}).get("name") == "windows":
+    if _is_for_windows(spec):
         return Refuse(
             Reason.WINDOWS,
             "the pod is for Windows, and the sidecar for Linux alone; run it on Linux",
         )
     return None
+
+
+def _is_for_windows(spec: Json) -> bool:
+    """By what it says of itself, or, as was usual before it could, by the nodes it goes to."""
+    nodes = spec.get("nodeSelector") or {}
+    systems = ((spec.get("os") or {}).get("name"), nodes.get("kubernetes.io/os"))
+    return "windows" in systems
 
 
 def of_pod_with(pod: Json, binding: Binding) -> Refuse | None:

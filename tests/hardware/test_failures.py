@@ -148,6 +148,7 @@ async def test_credentials_stay_served_while_the_token_is_away(hsm: SoftHsm, fol
         assert seen.never_refused()
 
 
+@pytest.mark.long
 async def test_a_frozen_tpm_is_waited_for_by_nobody(own_tpm: Tpm, folder: Path) -> None:
     async with a_scene(own_tpm.token, folder) as scene, watched(scene) as seen:
         own_tpm.freeze()

@@ -31,6 +31,7 @@ async def refused(sidecar: RunningSidecar, code: str) -> None:
     assert sidecar.process.returncode is None
 
 
+@pytest.mark.long
 async def test_a_wrong_pin_over_twenty_restarts_costs_a_tpm_one_try(
     own_tpm: Tpm, folder: Path
 ) -> None:

@@ -104,6 +104,7 @@ async def test_a_read_only_mount_of_the_folder_is_enough(
             assert ":assumed-role/" in (await scene.who_am_i(sidecar))["arn"]
 
 
+@pytest.mark.long
 async def test_eight_sidecars_share_one_server(server: Server, folder: Path) -> None:
     async with AsyncExitStack() as stack:
         running = []

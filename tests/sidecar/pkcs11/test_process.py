@@ -1,11 +1,13 @@
 """A real child process: what it is given, and that it ends when it should. No module is loaded."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,68 @@ def test_it_ends_without_the_wire_too(child: Child) -> None:
     os.close(child._lifeline)
     child._lifeline = -1
     until(lambda: not is_running(child.pid))
+
+
+@pytest.mark.parametrize("parent_ends", [False, True], ids=["it is ended", "its parent ends"])
+def test_what_a_module_has_started_ends_with_it(
+    monkeypatch: pytest.MonkeyPatch, parent_ends: bool
+) -> None:
+    """Else each hang of such a module would cost us a process, a thread and a descriptor."""
+    hooked = process._BOOT.replace("main()", "import os, time; os.fork() or time.sleep(60); main()")
+    monkeypatch.setattr(process, "_BOOT", hooked)
+    child = Child({"PATH": os.environ["PATH"]})
+    child.ask({"do": "load", "path": "/nowhere.so"}, within=PATIENCE)
+    [helper] = of_group(child.pid) - {child.pid}
+    if parent_ends:
+        os.close(child._lifeline)
+        child._lifeline = -1
+    else:
+        child.end()
+        child._listener.join(PATIENCE)
+        assert not child._listener.is_alive()
+    until(lambda: not is_running(helper))
+    child.end()
+
+
+def of_group(leader: int) -> set[int]:
+    numbers = [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]
+    found = set()
+    for number in numbers:
+        with suppress(ProcessLookupError):
+            if os.getpgid(number) == leader:
+                found.add(number)
+    return found
+
+
+def test_a_program_that_a_module_starts_gets_no_descriptor_of_ours(child: Child) -> None:
+    child.ask({"do": "load", "path": "/nowhere.so"}, within=PATIENCE)
+    flags = [
+        int(line.split()[1], 8)
+        for entry in Path(f"/proc/{child.pid}/fdinfo").iterdir()
+        if int(entry.name) > 2
+        for line in entry.read_text().splitlines()
+        if line.startswith("flags:")
+    ]
+    assert flags
+    assert all(each & os.O_CLOEXEC for each in flags)
+
+
+def test_a_crash_leaves_no_memory_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The PIN is in it. Dumps are allowed here, as in most containers."""
+    monkeypatch.chdir(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        child = Child({"PATH": os.environ["PATH"]})
+        child.ask({"do": "load", "path": "/nowhere.so"}, within=PATIENCE)
+        limit = resource.prlimit(child.pid, resource.RLIMIT_CORE)
+        os.kill(child.pid, signal.SIGSEGV)
+        with pytest.raises(Died):
+            child.ask({"do": "tokens"}, within=PATIENCE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    assert max(limit) <= 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_key_press_at_the_terminal_is_for_the_parent(child: Child) -> None:

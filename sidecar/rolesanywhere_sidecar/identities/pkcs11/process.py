@@ -6,6 +6,7 @@ module. Blocks, so nothing here runs in an event loop. Knows nothing of tokens.
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -104,7 +105,7 @@ class Child:
     def end(self) -> None:
         """Kill the child; more than once does no harm."""
         with self._ending:
-            self._process.kill()
+            self._kill()
             self._wire.close()
             if self._lifeline >= 0:
                 os.close(self._lifeline)
@@ -113,6 +114,13 @@ class Child:
             self._process.wait(REAP_SECONDS)
         except subprocess.TimeoutExpired:
             _undead.append(self._process)
+
+    def _kill(self) -> None:
+        """With all that a module has started: that would hold on to our descriptors."""
+        # Once it has been waited for, its number may be another's.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _last_words(self) -> str:
         """Without the PIN, which a module that is being debugged may show."""
@@ -143,7 +151,7 @@ def _spawned(env: Mapping[str, str], lifeline: int, wire: int) -> "subprocess.Po
         stderr=subprocess.PIPE,
         pass_fds=(lifeline, wire),
         env=environment(env),
-        # Ctrl-C is for us: the child ends with us, not before.
+        # Ctrl-C is for us: the child ends with us, not before; and its group is its own.
         start_new_session=True,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rolesanywhere_contract.names import TOKEN_DIRECTORY
 from rolesanywhere_sidecar.serving.bearer import BearerToken, TokenFileUnusable, keep, mode_beside
 
 GOOD = "A" * 43
@@ -108,7 +109,21 @@ def test_a_full_volume_is_one_sentence_and_nothing_is_left_behind(
     ],
 )
 def test_who_may_read_follows_from_the_folder(folder: int, expected: int, why: str) -> None:
-    assert oct(mode_beside(stat.S_IFDIR | folder)) == oct(expected), why
+    assert oct(mode_beside("/srv/token", stat.S_IFDIR | folder)) == oct(expected), why
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected", "why"),
+    [
+        (0o1777, 0o444, "an emptyDir in memory: whoever has it mounted may read"),
+        (0o3777, 0o440, "an emptyDir in memory with fsGroup: its group may read"),
+        (0o0755, 0o440, "a folder of the image"),
+    ],
+)
+def test_in_the_volume_of_pods_an_app_of_any_user_may_read(
+    folder: int, expected: int, why: str
+) -> None:
+    assert oct(mode_beside(TOKEN_DIRECTORY, stat.S_IFDIR | folder)) == oct(expected), why
 
 
 @pytest.mark.parametrize(("folder", "expected"), [(0o777, 0o444), (0o2777, 0o440)])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.names import TOKEN_DIRECTORY
 from rolesanywhere_sidecar import files
 
 # 32 random bytes, base64url: no character that a header or a shell would mind.
@@ -63,17 +64,19 @@ def keep(path: Path) -> BearerToken:
     return token
 
 
-def mode_beside(folder_mode: int) -> int:
-    """The permissions of a token file in a folder whose ``st_mode`` is ``folder_mode``.
+def mode_beside(folder: str, folder_mode: int) -> int:
+    """The permissions of a token file in ``folder``, whose ``st_mode`` is ``folder_mode``.
 
     Containers of a pod run as different users. Where the pod has an fsGroup, the kubelet made the
     volume's folder setgid and every container is in that group: reading by group is enough. An
-    emptyDir without one is open to all (0777) and has no group in common; there the mount alone
-    says who may read, because only chosen containers have it. Any other folder is shared with
-    users that nobody chose, so its token stays with our own user and group.
+    emptyDir without one is open to all and has no group in common; there the mount alone says who
+    may read, because only chosen containers have it. Its mode is 0777, and in memory 1777, which is
+    /tmp's too: that counts in the folder alone where pods have their volume. Any other folder is
+    shared with users that nobody chose, so its token stays with our own user and group.
     """
     is_fs_group = bool(folder_mode & stat.S_ISGID)
-    is_open_volume = bool(folder_mode & stat.S_IWOTH) and not folder_mode & stat.S_ISVTX
+    is_like_tmp = bool(folder_mode & stat.S_ISVTX) and folder != TOKEN_DIRECTORY
+    is_open_volume = bool(folder_mode & stat.S_IWOTH) and not is_like_tmp
     return 0o444 if is_open_volume and not is_fs_group else 0o440
 
 
@@ -85,5 +88,5 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, token: BearerToken) -> None:
-    mode = mode_beside(path.parent.stat().st_mode)
+    mode = mode_beside(str(path.parent), path.parent.stat().st_mode)
     files.write_private(path, token.reveal().encode(), mode=mode)

@@ -41,9 +41,7 @@ class Aws:
 
     def sessions(self, name: str) -> list[Issued]:
         """The sessions granted to certificates whose subject is ``CN=name``, oldest first."""
-        return [
-            one for one in self.services.sessions if one.session.source_identity == f"CN={name}"
-        ]
+        return [one for one in self.services.sessions if one.session.source_identity == name]
 
     def environment(self) -> list[dict[str, str]]:
         """What an app is told of where the services are, and of nothing else."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.bench import measures
 from tests.cluster import binaries
+from tests.e2e import cert_manager, teams
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Programs
 from tests.fakes import aws_helper
@@ -30,7 +31,12 @@ BUILDS: Final[tuple[Callable[[], object], ...]] = (
 )
 # What only the tier of this name takes.
 BUILDS_OF: Final[Mapping[str, Sequence[Callable[[], object]]]] = {
-    "e2e": (Programs.find_or_build, images.build_all),
+    "e2e": (
+        Programs.find_or_build,
+        images.build_all,
+        teams.build_app,
+        cert_manager.find_or_build,
+    ),
 }
 
 

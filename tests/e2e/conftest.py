@@ -5,9 +5,8 @@ Where no cluster can run, tests skip with the reason; under ``CI=true`` they fai
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -19,31 +18,23 @@ from tests.e2e.aws import Aws
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster, Programs
 from tests.e2e.installation import Installation
-from tests.e2e.teams import Team, a_namespace
+from tests.e2e.notes import Notes
+from tests.e2e.teams import Team, a_namespace, build_app
 from tests.support.tools import build_or_skip
 
 NAME = os.environ.get("ROLESANYWHERE_CLUSTER", "e2e")
-APP: Final = Path(__file__).with_name("app")
 # What was measured, a line each, for the end of the run.
-NOTES: Final = pytest.StashKey[list[str]]()
+NOTES: Final = pytest.StashKey[Notes]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[NOTES] = []
+    config.stash[NOTES] = Notes()
 
 
 @pytest.fixture(scope="session")
-def notes(request: pytest.FixtureRequest) -> list[str]:
+def notes(request: pytest.FixtureRequest) -> Notes:
     """Lines for the end of the run: what was measured and is nobody's duty."""
     return request.config.stash[NOTES]
-
-
-@contextmanager
-def timed(notes: list[str], what: str) -> Iterator[None]:
-    """Note how long the block took."""
-    started = time.monotonic()
-    yield
-    notes.append(f"{time.monotonic() - started:6.1f} s  {what}")
 
 
 @pytest.fixture(scope="session")
@@ -53,11 +44,11 @@ def programs() -> Programs:
 
 
 @pytest.fixture(scope="session")
-def cluster(programs: Programs, notes: list[str]) -> Iterator[Cluster]:
+def cluster(programs: Programs, notes: Notes) -> Iterator[Cluster]:
     """A cluster whose node is Ready, shared by all tests of the run."""
-    beginning = time.monotonic()
-    with Cluster.running(NAME, programs) as started:
-        notes.append(f"{time.monotonic() - beginning:6.1f} s  until the node is Ready")
+    with ExitStack() as stack:
+        with notes.stage("until the node is Ready"):
+            started = stack.enter_context(Cluster.running(NAME, programs))
         yield started
 
 
@@ -84,19 +75,19 @@ def aws_services(cluster: Cluster) -> Iterator[Aws]:
 @pytest.fixture(scope="session")
 def app_image(cluster: Cluster) -> str:
     """The name of an image with AWS's SDK and command line, on the node."""
-    return cluster.load(build_or_skip(lambda: images.build(APP, name="e2e-app")))
+    return cluster.load(build_or_skip(build_app))
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: Cluster, notes: list[str]) -> Installation:
+def installed(cluster: Cluster, notes: Notes) -> Installation:
     """The operator, by Helm; shared by all tests of the run, which leave it as they found it."""
     helm = build_or_skip(find_or_build_helm)
     for target in installation.IMAGES.values():
         build_or_skip(lambda target=target: images.project(target))  # type: ignore[misc]  # mypy has no type for it
-    with timed(notes, "to bring the images to the node"):
+    with notes.stage("to bring the images to the node"):
         installation.load_images(cluster)
     operator = installation.in_cluster(cluster, helm)
-    with timed(notes, "until webhook and controller are Ready, by helm install"):
+    with notes.stage("until webhook and controller are Ready, by helm install"):
         operator.install()
     return operator
 

@@ -8,13 +8,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
 from rolesanywhere_contract.names import SIDECAR_CONTAINER
 from tests.e2e import aws, pods
 from tests.e2e.aws import Aws
+from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
+from tests.e2e.harness.images import Image
 from tests.fakes.pki import Identity
 from tests.support.waiting import eventually
 
@@ -153,6 +156,11 @@ def a_namespace(cluster: Cluster, *, enforce: str) -> Iterator[str]:
     )
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def build_app() -> Image:
+    """The image of the apps: AWS's SDK for Python and command line. Raises `ToolMissing`."""
+    return images.build(Path(__file__).with_name("app"), name="e2e-app")
 
 
 def restarts(pod: Manifest, container: str = SIDECAR_CONTAINER) -> int:

@@ -1,6 +1,7 @@
 """The chart by Helm on a real node, and the first pod with credentials."""
 
 from tests.e2e.installation import Installation
+from tests.e2e.notes import Notes
 from tests.e2e.teams import Team, restarts
 from tests.support.waiting import eventually
 
@@ -15,11 +16,14 @@ def test_the_operators_own_pods_are_ready_in_a_restricted_namespace(
         assert [restarts(pod, pod["spec"]["containers"][0]["name"]) for pod in running] == [0, 0]
 
 
-def test_a_pod_that_asks_calls_aws_by_its_certificate_from_the_start(team: Team) -> None:
+def test_a_pod_that_asks_calls_aws_by_its_certificate_from_the_start(
+    team: Team, notes: Notes
+) -> None:
     team.bind("reports")
     eventually("the binding is Ready", lambda: team.conditions("reports").get("Ready"))
-    team.apply(team.pod("report", binding="reports"))
-    team.ready("report")
-    first = team.answers("report")[0]
+    with notes.stage("from a pod's creation until AWS has told its app who it is"):
+        team.apply(team.pod("report", binding="reports"))
+        first = team.answers("report")[0]
+    notes.seconds(sum(notes.stages), "in all, from no cluster to a pod with credentials")
     [session] = team.aws.sessions("reports")
     assert first == {**first, "arn": session.session.assumed_role_arn}

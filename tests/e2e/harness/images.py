@@ -57,6 +57,18 @@ def pause() -> Image:
     return Image(PAUSE_IMAGE, archive)
 
 
+def of_program(name: str, program: Path) -> Image:
+    """A program that needs no libraries, alone in an image and its entry point."""
+    content = program.read_bytes()
+    key = _digest({"program": content})
+    reference, archive = f"localhost/{name}:{key}", _shelf(name, key)
+    with _made_once(archive) as fresh:
+        if fresh:
+            archives.write(fresh, reference, {name: content}, entrypoint=[f"/{name}"])
+            _forget_older(name)
+    return Image(reference, archive)
+
+
 def trusted() -> Authority:
     """Whose servers are believed in every image, besides those of the usual authorities."""
     return authority.find_or_make(_folder())

@@ -41,6 +41,9 @@ MATRIX: Final[dict[str, dict[str, Any]]] = {
         "webhook": {"certificate": {"source": "secret", "secretName": "s", "caBundle": CA}}
     },
     "cert-manager's certificate": {"webhook": {"certificate": {"source": "certManager"}}},
+    "other sidecars": {
+        "sidecar": {"resources": {"limits": {"memory": "256Mi", "cpu": 1}}, "logLevel": "warning"}
+    },
     "another trust domain": {"trustDomain": "prod.example"},
     "the webhook elsewhere": {"webhook": SCHEDULING},
     "the controller elsewhere": {"controller": SCHEDULING},

@@ -263,6 +263,13 @@ def test_without_being_asked_for_nothing_needs_prometheus(helm: Path) -> None:
         ({"webhook": {"podDisruptionBudget": {"minAvailable": "some"}}}, "minAvailable"),
         ({"controller": {"leaseDurationSeconds": 1}}, "minimum: got 1, want 3"),
         ({"logLevel": "loud"}, "must be one of 'debug', 'info', 'warning', 'error'"),
+        ({"sidecar": {"logLevel": "loud"}}, "at '/sidecar/logLevel': value must be one of"),
+        ({"sidecar": {"resources": {"limit": {}}}}, "'limit' not allowed"),
+        ({"sidecar": {"resources": {"limits": {"mem": "1Gi"}}}}, "'mem' not allowed"),
+        (
+            {"sidecar": {"resources": {"limits": {"memory": "1GB"}}}},
+            "at '/sidecar/resources/limits/memory'",
+        ),
         ({"bindings": {"requireAssume": "no"}}, "at '/bindings/requireAssume': got string"),
         ({"images": {"pullSecrets": [{"name": "x"}]}}, "at '/images/pullSecrets/0': got object"),
         ({"images": {"digests": {"operator": "abc"}}}, "at '/images/digests/operator'"),

@@ -56,6 +56,16 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- if $digest }}@{{ $digest }}{{ else }}:{{ $images.tag | default $root.Chart.AppVersion }}{{ end -}}
 {{- end -}}
 
+{{/* Requests and limits of sidecars, in JSON; nothing in them is a choice as well. */}}
+{{- define "rolesanywhere.sidecarResources" -}}
+{{- $given := (.Values.sidecar).resources -}}
+{{- if kindIs "map" $given -}}
+{{- toJson $given -}}
+{{- else -}}
+{"limits":{"memory":"128Mi"},"requests":{"cpu":"10m","memory":"64Mi"}}
+{{- end -}}
+{{- end -}}
+
 {{/* The ServiceAccount of a component; call with (list . "webhook"). */}}
 {{- define "rolesanywhere.serviceAccountName" -}}
 {{- $root := index . 0 -}}

@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rolesanywhere_contract.names import SIDECAR_CONTAINER
+from tests.cluster.kubectl import KubectlFailed
 from tests.e2e import aws, pods
 from tests.e2e.aws import Aws
 from tests.e2e.harness import images
@@ -123,8 +124,13 @@ class Team:
         return "\n".join(self._asked(*words) for words in asked)
 
     def said(self, pod: str, container: str = "app") -> list[dict[str, Any]]:
-        """What an app has told so far, an entry for each call of AWS."""
-        return aws.said(self.kubectl("logs", pod, f"--container={container}"))
+        """What an app has told so far, an entry for each call of AWS; none before it has begun."""
+        try:
+            return aws.said(self.kubectl("logs", pod, f"--container={container}"))
+        except KubectlFailed as failed:
+            if "is waiting to start" not in str(failed):
+                raise
+            return []
 
     def answers(self, pod: str, container: str = "app", *, more_than: int = 0) -> Any:
         """What an app has told, once there is more of it than that."""

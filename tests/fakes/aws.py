@@ -75,18 +75,24 @@ class FakeAWS:
         tls_folder: Path | None = None,
         authority: Authority | None = None,
         listen: Callable[[], socket.socket] = on_loopback,
+        names: Collection[str] = (),
         clock: Clock = utc_now,
         entropy: Entropy = token_bytes,
     ) -> "AsyncIterator[FakeAWS]":
         """The services until the block ends, each at an address of its own from ``listen``.
 
         Plain HTTP, unless ``tls_folder`` is given: then HTTPS by a certificate of ``authority``,
-        or of a new one, which is written there and named by ``ca_file``. ``account.world`` may be
-        replaced.
+        or of a new one, which is written there and named by ``ca_file``. The certificate is for
+        ``names`` too. ``account.world`` may be replaced.
         """
         account = Account(world, clock, entropy)
         listeners = [listen() for _ in range(3)]
-        hosts = {"127.0.0.1", "localhost", *(str(one.getsockname()[0]) for one in listeners)}
+        hosts = {
+            "127.0.0.1",
+            "localhost",
+            *names,
+            *(str(one.getsockname()[0]) for one in listeners),
+        }
         ca_file, context = _tls(tls_folder, authority, hosts) if tls_folder else (None, None)
         async with AsyncExitStack() as stack:
             rolesanywhere_url, sts_url, s3_url = [

@@ -8,6 +8,7 @@ when the token accepts it: of a PIN that works, nothing stays there. Never logs 
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -77,11 +78,15 @@ class PinLatch:
                         self._note(token, self._digest(pin), trial.verdict, before=None)
             return
         with self._file.locked(within=LOCK_SECONDS):
-            digest = self._digest(pin)
+            digest, now = self._digest(pin), self._now()
             before = self._file.record(token, digest)
-            if before is not None and before.holds(self._now()):
+            if before is not None and before.at > now:
+                # A clock that was set back tells nothing, so it counts from now on.
+                before = replace(before, at=now)
+                self._file.put(before)
+            if before is not None and before.holds(now):
                 raise before.problem(pin.source, file=self._file.path)
-            self._file.put(verdicts.begun(before, token, digest, at=self._now()))
+            self._file.put(verdicts.begun(before, token, digest, at=now))
             try:
                 yield trial
             finally:

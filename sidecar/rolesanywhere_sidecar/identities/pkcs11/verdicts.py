@@ -39,8 +39,9 @@ UNCLEAR: Final = ("PKCS11Error", "FunctionFailed")
 # What may change although the PIN does not; and no wrong PIN is counted while it is so.
 _PASSING: Final = ("PinLocked", "PinExpired", "UserPinNotInitialized")
 
-# A TPM forgives one wrong PIN in 1,000 seconds (TPM2_PT_LOCKOUT_INTERVAL, by default): two in half
-# an hour, of which nobody knows whether they arrived, lock none.
+# Three wrong PINs lock a TPM, and it forgives one in 1,000 seconds (TPM2_PT_LOCKOUT_INTERVAL, by
+# default): two at first and then one each half an hour, of which nobody knows whether they
+# arrived, lock none.
 MOST_UNANSWERED: Final = 2
 MEMORY: Final = timedelta(minutes=30)
 
@@ -65,7 +66,7 @@ _SAID: Final[Mapping[str, tuple[str, str]]] = {
 class Record:
     """One PIN, by its ``digest``, and one token: what that said last, and when.
 
-    ``tries`` is how often in a row it did not answer.
+    ``tries`` is how often in a row it did not answer, less one for each `MEMORY` that has passed.
     """
 
     token: str
@@ -78,7 +79,6 @@ class Record:
         """Whether the token is spared because of this."""
         if self.verdict in PROBLEMS and self.verdict not in _PASSING:
             return True
-        # A clock that was set back tells nothing.
         recent = now - self.at < MEMORY
         return recent and (self.verdict in _PASSING or self.tries >= MOST_UNANSWERED)
 
@@ -105,9 +105,11 @@ class Record:
 
 
 def begun(before: Record | None, token: str, digest: str, *, at: datetime) -> Record:
-    """What is remembered while nobody knows yet what ``token`` says."""
-    recent = before is not None and before.verdict == UNANSWERED and at - before.at < MEMORY
-    return Record(token, digest, UNANSWERED, (before.tries if before and recent else 0) + 1, at)
+    """What is remembered while nobody knows yet what ``token`` says; time takes tries away."""
+    tries = 0
+    if before is not None and before.verdict == UNANSWERED:
+        tries = max(0, before.tries - (at - before.at) // MEMORY)
+    return Record(token, digest, UNANSWERED, tries + 1, at)
 
 
 def refusal(verdict: str, token: str, source: str) -> PinProblem:

@@ -155,7 +155,9 @@ class SessionSettings:
 class IdentitySettings:
     """Who one is: where certificate and key are, and which of several. Paths are not opened."""
 
+    # Neither is shown: a URI may hold a PIN.
     certificate: str = field(
+        repr=False,
         metadata=described(
             _path_or_uri,
             "leaf certificate and its chain: file or folder (PEM, DER, PKCS#12), or pkcs11: URI",
@@ -163,6 +165,7 @@ class IdentitySettings:
     )
     private_key: str | None = field(
         default=None,
+        repr=False,
         metadata=described(
             _path_or_uri,
             "private key: file (PEM, DER, PKCS#12) or pkcs11: URI (default: the certificate's)",

@@ -185,3 +185,11 @@ def test_an_identity_alone_needs_nothing_of_what_is_to_be_assumed() -> None:
     assert IdentitySettings.from_env(wrong) == IdentitySettings(certificate="/tls.crt")
     with pytest.raises(InvalidSettings, match=r"^ROLESANYWHERE_CERTIFICATE: is not set"):
         IdentitySettings.from_env({})
+
+
+def test_a_pin_in_a_uri_does_not_show_in_a_repr() -> None:
+    uri = "pkcs11:token=node?pin-value=4711-0815"
+    settings = Settings.from_env(
+        {**SMALLEST, "ROLESANYWHERE_CERTIFICATE": uri, "ROLESANYWHERE_PRIVATE_KEY": uri}
+    )
+    assert "4711-0815" not in repr(settings)

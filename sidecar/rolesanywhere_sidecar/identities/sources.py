@@ -85,9 +85,14 @@ def _token_identity(
         modules.latch_path(settings.pin_latch_file, env),
         required=settings.pin_latch_file is not None,
     )
-    shown = settings.certificate if certificate is None else locating.shown(certificate)
+    # The two that may hold a PIN.
+    without_pins = replace(
+        settings,
+        certificate=settings.certificate if certificate is None else locating.shown(certificate),
+        private_key=settings.private_key if key is None else locating.shown(key),
+    )
     return TokenIdentity(
-        files=replace(IdentityFiles.of(replace(settings, certificate=shown)), now=now),
+        files=replace(IdentityFiles.of(without_pins), now=now),
         search=Search(
             Tokens(supervisor, latch, heard),
             certificate,

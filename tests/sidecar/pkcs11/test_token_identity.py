@@ -528,6 +528,15 @@ async def test_the_pin_may_be_in_the_uri_or_in_a_file_that_it_names(
     assert PIN not in caplog.text
 
 
+async def test_a_pin_in_the_keys_own_uri_does_not_show_either(desk: Desk) -> None:
+    hold(desk.hsm, OURS)
+    uri = f"pkcs11:token=node-hsm?pin-value={PIN}"
+    for certificate in ("pkcs11:token=node-hsm", uri):
+        source = desk.source(certificate, uri, pin_file=None)
+        await source.load()
+        assert PIN not in repr(source)
+
+
 async def test_a_setting_wins_over_the_uri(desk: Desk) -> None:
     hold(desk.hsm, OURS)
     await desk.source("pkcs11:token=node-hsm?pin-value=wrong").load()

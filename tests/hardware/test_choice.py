@@ -1,6 +1,8 @@
 """Which token, certificate and key a URI means, and what is said when that is not one of each."""
 
 import base64
+import os
+import subprocess
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +16,7 @@ from tests.fakes.world import TRUST_ANCHOR_ARN, TrustAnchor
 from tests.hardware import softhsm, workbench
 from tests.hardware.scenes import Scene, a_scene
 from tests.hardware.softhsm import SoftHsm
-from tests.hardware.tokens import certified, encoded
+from tests.hardware.tokens import Token, certified, encoded
 from tests.support.commands import Outcome
 
 
@@ -60,6 +62,37 @@ async def test_two_keys_of_one_label_are_listed_by_id(hsm: SoftHsm, folder: Path
             scene, f"pkcs11:token=node-hsm;object=p256;id={encoded(key.id)}", certificate=str(file)
         )
         assert picked.status == 0, picked.errors
+
+
+def put_in_latin_1(token: Token, folder: Path) -> None:
+    """A certificate and a key of somebody whose tool is of another century."""
+    label = "schl\xfcssel".encode("latin-1")
+    (folder / "stranger.der").write_bytes(token.root.certificate.public_bytes(Encoding.DER))
+    tool = ["pkcs11-tool", "--module", token.module, "--token-label", token.label, "--login",
+            "--pin", token.pin, "--id", "66", "--label", label]  # fmt: skip
+    for job in (
+        ["--write-object", folder / "stranger.der", "--type", "cert"],
+        ["--keypairgen", "--key-type", "EC:prime256v1"],
+    ):
+        subprocess.run(
+            [*tool, *job], env={"PATH": os.environ["PATH"], **token.env}, check=True,
+            capture_output=True,
+        )  # fmt: skip
+
+
+async def test_a_strangers_object_whose_label_is_no_utf8_hides_nothing(
+    hsm: SoftHsm, folder: Path
+) -> None:
+    token = hsm.token
+    put_in_latin_1(token, folder)
+    async with a_scene(token, folder) as scene:
+        got = await told_of(scene, token.uri("p256"))
+        listed = await scene.run(
+            "read-certificate-data", **scene.env(certificate=f"pkcs11:token={token.label}")
+        )
+    assert got.status == 0, got.errors
+    assert listed.status == 0, listed.errors
+    assert "id=%66" in listed.output
 
 
 async def test_a_certificate_without_its_key_is_called_so(hsm: SoftHsm, folder: Path) -> None:

@@ -199,9 +199,10 @@ def _described(slot: Any, token: Any) -> Message:
 
 
 def _attribute(held: Any, wanted: Attribute, default: Any) -> Any:
-    """What an object says of itself, or ``default`` where it keeps that to itself."""
+    """What an object says of itself, or ``default`` where it keeps that to itself, or where a
+    label is no UTF-8: a stranger's must not hide our own."""
     try:
         value = held[wanted]
-    except (PKCS11Error, NotImplementedError):
+    except (PKCS11Error, NotImplementedError, UnicodeDecodeError):
         return default
     return bytes(value) if isinstance(value, bytearray | memoryview) else value

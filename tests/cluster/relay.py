@@ -1,12 +1,14 @@
 """The Service of a webhook, and the volumes of its pods, where there is no kube-proxy or kubelet.
 
-The relay sends each connection to the next backend that said it was ready when it was last asked,
-and to a dead one until then: as kube-proxy does, which tries no second backend. An open connection
-stays with its backend. A volume follows its Secret as a kubelet writes it: whole, by one rename.
+The relay sends each connection to the backend with the fewest of those that said they were ready
+when last asked, and to a dead one until then: as kube-proxy does, which tries no second backend. An
+open connection stays with its backend. A volume follows its Secret as a kubelet writes it: whole,
+by one rename.
 """
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,9 @@ from tests.cluster.programs import Program
 
 # A kubelet notices within a second that a container died.
 PROBE_SECONDS: Final = 0.5
+# The way to a backend, and back. Reviews that take no time do not overlap: then one connection, and
+# one backend, is all that an API server needs.
+LATENCY_SECONDS: Final = 0.01
 
 
 @dataclass
@@ -27,7 +32,7 @@ class Relay:
     port: int = 0
     backends: list[Program] = field(default_factory=list)
     ready: list[Program] = field(default_factory=list)
-    _turn: Iterator[int] = field(default_factory=count)
+    _carried: Counter[int] = field(default_factory=Counter)
 
     def probe(self) -> None:
         """Ask every backend; who does not answer gets nothing new from now on."""
@@ -39,7 +44,8 @@ class Relay:
         with closing(writer), suppress(OSError):  # A dead backend: the caller's connection ends.
             if not ready:
                 return
-            backend = ready[next(self._turn) % len(ready)]
+            backend = min(ready, key=lambda one: self._carried[one.popen.pid])
+            self._carried[backend.popen.pid] += 1
             there, back = await asyncio.open_connection("127.0.0.1", backend.port("reviews"))
             with closing(back):
                 ways = [
@@ -55,6 +61,7 @@ class Relay:
 async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
+            await asyncio.sleep(LATENCY_SECONDS)
             writer.write(data)
             await writer.drain()
 

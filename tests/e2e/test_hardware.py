@@ -120,8 +120,8 @@ def test_a_namespace_without_host_paths_is_told_what_it_lacks(
 def test_a_folder_that_is_not_on_the_operators_list_is_given_to_nobody(
     served: Team, hsm: Hsm
 ) -> None:
-    served.bind("etc", hsm.identity(hostPaths=["/etc"]))
+    served.bind("vendor", hsm.identity(hostPaths=["/opt/vendor"]))
     with pytest.raises(
-        KubectlFailed, match="needs /etc of the node, and the operator does not allow that"
+        KubectlFailed, match="needs /opt/vendor of the node, and the operator does not allow that"
     ):
-        served.apply(served.pod("curious", binding="etc"))
+        served.apply(served.pod("curious", binding="vendor"))

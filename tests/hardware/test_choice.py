@@ -68,8 +68,10 @@ def put_in_latin_1(token: Token, folder: Path) -> None:
     """A certificate and a key of somebody whose tool is of another century."""
     label = "schl\xfcssel".encode("latin-1")
     (folder / "stranger.der").write_bytes(token.root.certificate.public_bytes(Encoding.DER))
-    tool = ["pkcs11-tool", "--module", str(token.module), "--token-label", token.label, "--login",
-            "--pin", token.pin, "--id", "66", "--label", label]  # fmt: skip
+    tool: list[str | bytes] = [
+        "pkcs11-tool", "--module", str(token.module), "--token-label", token.label, "--login",
+        "--pin", token.pin, "--id", "66", "--label", label,
+    ]  # fmt: skip
     for job in (
         ["--write-object", str(folder / "stranger.der"), "--type", "cert"],
         ["--keypairgen", "--key-type", "EC:prime256v1"],

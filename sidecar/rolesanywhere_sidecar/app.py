@@ -134,6 +134,9 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
         if kept := await keeping.resume(session_file, service, now=clock.now):
             redaction.learn(kept.secret_access_key, kept.session_token)
             broker.adopt(kept)
+            if service.accepted is None:
+                # Its token is away: whether it still is of our certificate shows when that is back.
+                broker.renew_soon()
         await running.together(background, until=stop)
 
 

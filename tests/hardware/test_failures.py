@@ -148,6 +148,23 @@ async def test_credentials_stay_served_while_the_token_is_away(hsm: SoftHsm, fol
         assert seen.never_refused()
 
 
+async def test_a_restart_while_the_token_is_away_costs_no_credentials(
+    hsm: SoftHsm, folder: Path
+) -> None:
+    async with a_scene(hsm.token, folder) as scene:
+        kept = str(folder / "session")
+        async with serving(scene, session_file=kept):
+            pass
+        hsm.store.rename(hsm.folder / "away")
+        env = scene.env(session_file=kept)
+        async with a_sidecar(folder, env) as sidecar:
+            await sidecar.until_ready()
+            assert (await sidecar.credentials(scene.token_file.read_text()))[0] == 200
+            assert scene.granted() == 1
+            (hsm.folder / "away").rename(hsm.store)
+            await until(lambda: scene.granted() == 2, what="a session of the token that is back")
+
+
 @pytest.mark.long
 async def test_a_frozen_tpm_is_waited_for_by_nobody(own_tpm: Tpm, folder: Path) -> None:
     async with a_scene(own_tpm.token, folder) as scene, watched(scene) as seen:

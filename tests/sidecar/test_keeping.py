@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.identities.identity import Identity
+from rolesanywhere_sidecar.identities.pkcs11.errors import NoSuchToken, PinIncorrect, TokenSilent
 from rolesanywhere_sidecar.renewal.keeping import Keeping, resume
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile
 from tests.sidecar.test_metrics import an_identity
@@ -86,6 +88,27 @@ async def test_a_session_is_kept_for_the_certificate_that_made_it(file: SessionF
 async def test_an_identity_that_cannot_be_read_adopts_nothing(file: SessionFile) -> None:
     await kept(Keeping(Service(), file))
     assert await adopted(file, Service(RolesAnywhereError("gone"))) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "problem", "adopts"),
+    [
+        ("a token's", NoSuchToken("away"), True),
+        ("a token's", TokenSilent("frozen"), True),
+        ("a token's", PinIncorrect("wrong"), False),
+        ("another's", NoSuchToken("away"), False),
+        ("", NoSuchToken("away"), False),
+    ],
+)
+async def test_of_a_token_that_is_away_the_same_place_is_enough(
+    file: SessionFile, place: str, problem: RolesAnywhereError, adopts: bool
+) -> None:
+    in_a_token = replace(file, place="a token's")
+    made = await kept(Keeping(Service(), in_a_token))
+    service = Service(problem)
+    found = await adopted(replace(file, place=place), service)
+    assert found == (made if adopts else None)
+    assert await adopted(in_a_token, Service(OTHER)) is None, "it is back, and holds another"
 
 
 async def test_a_volume_that_hangs_keeps_nobody_waiting(file: SessionFile) -> None:

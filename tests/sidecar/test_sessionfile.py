@@ -22,6 +22,7 @@ from rolesanywhere_sidecar.renewal.sessionfile import (
     SessionFile,
     SessionFileUnusable,
     binding_of,
+    place_of,
 )
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN
 from tests.support.clocks import START
@@ -246,3 +247,19 @@ def test_settings_without_a_session_file_have_none() -> None:
     assert SessionFile.of(replace(SETTINGS, session_file="/s")) == SessionFile(
         Path("/s"), binding_of(SETTINGS)
     )
+
+
+def test_a_place_is_what_says_which_certificate_of_a_token_and_no_pin() -> None:
+    def place(certificate: str, **others: Any) -> str:
+        return place_of(replace(SETTINGS, certificate=certificate, private_key=None, **others))
+
+    ours = place("pkcs11:token=node")
+    assert ours == place("pkcs11:token=node?pin-value=1234")
+    told = [
+        ours,
+        place("pkcs11:token=other"),
+        place("pkcs11:token=node", use_latest_expiring_certificate=True),
+        place("pkcs11:token=node", pkcs11_module="/vendor.so"),
+    ]
+    assert len(set(told)) == len(told)
+    assert place("/tls.crt") == place("pkcs11:token=node", cert_selector="file:///chosen") == ""

@@ -3,7 +3,8 @@
 A restart then costs no CreateSession. Only a session that was made with the certificate on disk is
 adopted: after a restart nobody can tell a renewed certificate from another identity, whose
 sessions carry other tags and another name in CloudTrail. While a process runs, it knows, and does
-serve the old session until the new certificate has one.
+serve the old session until the new certificate has one. Of a certificate in a token that is away
+the URI has to do: nothing there can change meanwhile, and it is looked at as soon as it is back.
 """
 
 import asyncio
@@ -98,17 +99,32 @@ async def resume(
     """The session in ``file`` if it is still valid and of the certificate on disk; never raises.
 
     Nothing is adopted while the identity's volume hangs, since then nobody knows whose the session
-    is; nor while that of the file does.
+    is; nor while that of the file does. While a token is away that is to hold the certificate,
+    ``service`` has accepted nothing by then.
     """
     if file is None:
         return None
     try:
+        leaf = await _leaf(service, may_be_away=bool(file.place), patience=patience)
         async with asyncio.timeout(patience):
-            identity = await service.load_identity()
-            kept = await Lane("session file").run(lambda: file.read(now(), leaf_digest(identity)))
+            kept = await Lane("session file").run(lambda: file.read(now(), leaf))
     except (RolesAnywhereError, TimeoutError):
         # Why the identity cannot be read is said by the first renewal.
         return None
     if kept is not None:
         service.resume(kept)
     return kept
+
+
+async def _leaf(service: Service, *, may_be_away: bool, patience: float) -> bytes | None:
+    """The digest of the certificate, or None for one whose token is away."""
+    try:
+        async with asyncio.timeout(patience):
+            return leaf_digest(await service.load_identity())
+    except TimeoutError:
+        if not may_be_away:
+            raise
+    except RolesAnywhereError as problem:
+        if not (may_be_away and problem.retryable):
+            raise
+    return None

@@ -7,6 +7,7 @@ costs a CreateSession, never an answer. Never decides how much life is enough; n
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from rolesanywhere_contract import certselector, pkcs11uri
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_contract.pkcs11uri import Pkcs11Uri
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import files
 from rolesanywhere_sidecar.credentials import Credentials
@@ -45,24 +48,30 @@ class SessionFileUnusable(RolesAnywhereError):
 
 @dataclass(frozen=True, slots=True)
 class SessionFile:
-    """The file at ``path``, as far as it serves ``binding`` (see `binding_of`)."""
+    """The file at ``path``, as far as it serves ``binding`` (see `binding_of`).
+
+    ``place`` says which certificate in a token that is for (see `place_of`).
+    """
 
     path: Path
     binding: str
+    place: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
         """The session file that ``settings`` name, if they name one."""
         if settings.session_file is None:
             return None
-        return cls(Path(settings.session_file), binding_of(settings))
+        return cls(Path(settings.session_file), binding_of(settings), place_of(settings))
 
-    def read(self, at: datetime, leaf: bytes) -> Credentials | None:
+    def read(self, at: datetime, leaf: bytes | None) -> Credentials | None:
         """The session kept for our binding and for ``leaf`` (see `leaf_digest`), valid ``at``.
 
-        None for anything else, whatever it is; never raises.
+        Without a leaf, that of our ``place``. None for anything else, whatever it is; never raises.
         """
         document = _document(files.read_own(self.path, most=LARGEST_BYTES) or b"")
+        if leaf is None and not self.place:
+            return None
         if document is None or not self._keys(leaf).items() <= document.items():
             return None
         kept: Credentials = document["credentials"]
@@ -86,7 +95,7 @@ class SessionFile:
             **asdict(credentials),
             **{name: getattr(credentials, name).isoformat() for name in _TIMES},
         }
-        document = json.dumps({**self._keys(leaf), "credentials": kept})
+        document = json.dumps({**self._keys(leaf), "place": self.place, "credentials": kept})
         try:
             files.write_private(self.path, document.encode())
         except (OSError, ValueError) as wrong:  # a null in the name is a ValueError
@@ -96,8 +105,9 @@ class SessionFile:
                 hint="name a file in a writable folder with --session-file, or leave it out",
             ) from None
 
-    def _keys(self, leaf: bytes) -> dict[str, Any]:
-        return {"version": FORMAT_VERSION, "binding": self.binding, "leaf": leaf.hex()}
+    def _keys(self, leaf: bytes | None) -> dict[str, Any]:
+        whose = {"place": self.place} if leaf is None else {"leaf": leaf.hex()}
+        return {"version": FORMAT_VERSION, "binding": self.binding, **whose}
 
 
 def binding_of(settings: Settings) -> str:
@@ -111,6 +121,29 @@ def binding_of(settings: Settings) -> str:
         settings.duration_seconds,
         settings.role_session_name or "",
     )
+    return _digest(parts)
+
+
+def place_of(settings: Settings) -> str:
+    """A digest of what says which certificate in a token is meant, and of no PIN.
+
+    Empty for a certificate in files, or one that a file chooses: those can be looked at.
+    """
+    if not pkcs11uri.is_one(settings.certificate):
+        return ""
+    if certselector.file_of(settings.cert_selector or ""):
+        return ""
+    uris = (settings.certificate, settings.private_key or settings.certificate)
+    parts = (
+        *(str(Pkcs11Uri.parse(uri)).partition("?")[0] for uri in uris if pkcs11uri.is_one(uri)),
+        settings.cert_selector,
+        settings.use_latest_expiring_certificate,
+        settings.pkcs11_module,
+    )
+    return _digest(parts)
+
+
+def _digest(parts: Iterable[object]) -> str:
     return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
 
 

@@ -129,6 +129,7 @@ def test_a_device_is_asked_for_beside_what_the_binding_asks_for() -> None:
         ({"env": [{"name": "a-b", "value": ""}]}, "env: 'a-b' is not the name of a variable"),
         ({"env": [{"name": "LD_PRELOAD", "value": "x"}]}, "env: LD_PRELOAD begins with one of"),
         ({"env": [{"name": "PYTHONPATH", "value": "x"}]}, "env: PYTHONPATH begins with one of"),
+        ({"env": [{"name": "AWS_REGION", "value": "x"}]}, "env: AWS_REGION begins with one of"),
         ({"env": [{"name": "ROLESANYWHERE_PORT"}]}, "env: ROLESANYWHERE_PORT begins with one of"),
         ({"runAsGroup": 0}, "runAsGroup: got 0, expected a group's number, 1 to 2147483647"),
         ({"runAsGroup": True}, "runAsGroup: got True"),
@@ -300,7 +301,22 @@ def test_a_folder_of_a_node_has_one_spelling(path: str) -> None:
     assert not {"", ".", ".."} & set(path.split("/")[1:])
 
 
-@pytest.mark.parametrize("path", ["/opt/vendor", "/usr/lib/vendor", "/etc/vendor", "/run/p11-kit"])
+@pytest.mark.parametrize(
+    "path",
+    ["/app", "/dev/tpmrm0", "/usr/lib", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu",
+     "/usr/local/lib/python3.13/site-packages", "/usr/lib/python3"],
+)  # fmt: skip
+def test_a_folder_that_the_sidecar_itself_runs_on_cannot_be_mounted(path: str) -> None:
+    """The node's C library over the image's would end it before it could say a word."""
+    with pytest.raises(ValueError, match="would hide what the sidecar's own image has there"):
+        nodepaths.mountable(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/opt/vendor", "/usr/lib/vendor", "/usr/lib/x86_64-linux-gnu/vendor", "/etc/vendor",
+     "/run/p11-kit"],
+)  # fmt: skip
 def test_a_vendors_own_folder_can_be_mounted(path: str) -> None:
     assert nodepaths.mountable(path) == path
 

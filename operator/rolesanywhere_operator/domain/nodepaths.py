@@ -25,6 +25,8 @@ _SHARED: Final = (
     "/usr/lib", "/usr/lib/pkcs11", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/share",
     "/var", "/var/run",
 )  # fmt: skip
+# The C library, and Python.
+_LOADED: Final = re.compile(r"(/usr)?(/local)?/lib/([^/]+-linux-[^/]+|python3?[.0-9]*(/.*)?)")
 
 
 def checked(path: str) -> str:
@@ -42,7 +44,7 @@ def mountable(path: str) -> str:
     checked(path)
     whole = f"{path}/"
     over = any(whole.startswith(f"{one}/") or f"{one}/".startswith(whole) for one in _OURS)
-    if over or path in _SHARED:
+    if over or path in _SHARED or _LOADED.fullmatch(path):
         raise ValueError(
             f"{path!r} would hide what the sidecar's own image has there, expected a folder of the"
             " vendor's own, such as /opt/vendor"

@@ -25,8 +25,8 @@ from rolesanywhere_operator.domain.untyped import items, mapping
 SERVER_ADDRESS: Final = "P11_KIT_SERVER_ADDRESS"
 
 # What is the sidecar's own, the dynamic linker's and Python's: with these a variable would change
-# the sidecar, not the module.
-RESERVED_PREFIXES: Final = ("ROLESANYWHERE_", "LD_", "PYTHON")
+# the sidecar, not the module. And what the sidecar withholds from modules, as credentials may be.
+RESERVED_PREFIXES: Final = ("ROLESANYWHERE_", "LD_", "PYTHON", "AWS_")
 
 # Of Linux, but for root's: (gid_t) -1 means none.
 GROUPS: Final = range(1, 2**31)

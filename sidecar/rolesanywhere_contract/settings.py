@@ -161,7 +161,7 @@ class IdentitySettings:
         metadata=described(
             _path_or_uri,
             "leaf certificate and its chain: file or folder (PEM, DER, PKCS#12), or pkcs11: URI",
-        )
+        ),
     )
     private_key: str | None = field(
         default=None,

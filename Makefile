@@ -73,6 +73,7 @@ lock: .venv/ready ## pin the newest releases that pyproject.toml allows, with ha
 	python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	$(foreach role,$(ROLES),$(LOCK) --no-emit-package rolesanywhere --extra $(role) pyproject.toml --output-file requirements/$(role).txt;)
 	$(foreach set,aws-clients go node,$(LOCK) requirements/$(set).in --output-file requirements/$(set).txt;)
+	$(LOCK) tests/e2e/app/requirements.in --output-file tests/e2e/app/requirements.txt
 	rm -rf .venv-lock
 # No index address may be recorded, and a requirement holds for every platform.
 LOCK := .venv-lock/bin/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header

@@ -63,7 +63,11 @@ def kubectl(name: str, words: Sequence[str]) -> int:
         print(f"cluster {name} does not run; start it: make cluster-up", file=sys.stderr)
         return 1
     command: list[str | Path] = [*entering, binaries.find_or_build().kubectl, *words]
-    environment = {**os.environ, "KUBECONFIG": str(sandbox.folder / "admin.kubeconfig")}
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(sandbox.folder / "admin.kubeconfig"),
+        "KUBECACHEDIR": str(sandbox.folder / "kubectl"),
+    }
     return subprocess.run(command, env=environment, check=False).returncode
 
 

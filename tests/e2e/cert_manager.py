@@ -5,14 +5,12 @@ Its webhook, which refuses what makes no sense, is not among them.
 """
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from tests.e2e import aws, pods
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
-from tests.e2e.teams import Team
 from tests.fakes.pki import Identity
 from tests.support import gotools
 
@@ -63,23 +61,6 @@ def issuer(name: str, authority: Identity) -> tuple[Manifest, Manifest]:
         "metadata": {"name": name},
         "spec": {"ca": {"secretName": f"{name}-ca"}},
     }
-
-
-def renew(team: Team, certificate: str) -> None:
-    """Have a Certificate issued anew at once, as ``cmctl renew`` does."""
-    condition = {
-        "type": "Issuing",
-        "status": "True",
-        "reason": "ManuallyTriggered",
-        "message": "Certificate re-issuance manually triggered",
-        "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-    known = team.get(f"certificate/{certificate}")["status"]["conditions"]
-    others = [one for one in known if one["type"] != "Issuing"]
-    team.kubectl(
-        "patch", f"certificate/{certificate}", "--type=merge", "--subresource=status",
-        f"--patch={json.dumps({'status': {'conditions': [*others, condition]}})}",
-    )  # fmt: skip
 
 
 def _may_do_all() -> Manifest:

@@ -1,6 +1,6 @@
-// cert-manager's controller, CA injector and webhook, as one program with a word for each.
+// cert-manager's controller and CA injector, as one program with a word for each.
 //
-//	tested controller|cainjector|webhook [--kubeconfig FILE] [--flags of cert-manager's own name]
+//	tested controller|cainjector [--kubeconfig FILE] [--flags of cert-manager's own name]
 package main
 
 import (
@@ -17,12 +17,11 @@ import (
 var programs = map[string]func(context.Context, []string) error{
 	"controller": runController,
 	"cainjector": runInjector,
-	"webhook":    runWebhook,
 }
 
 func main() {
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: tested controller|cainjector|webhook [FLAGS]")
+		fmt.Fprintln(os.Stderr, "usage: tested controller|cainjector [FLAGS]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -13,6 +13,7 @@ from tests.chart.helm import CHART, FULLNAME, RELEASE, Helm
 from tests.e2e import pods
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
+from tests.support.waiting import eventually
 
 NAMESPACE: Final = "rolesanywhere"
 TAG: Final = "e2e"
@@ -23,6 +24,7 @@ IMAGES: Final[Mapping[str, str]] = {
     "sidecarPkcs11": "sidecar-pkcs11",
 }
 READY_SECONDS: Final = 180
+ENDED_SECONDS: Final = 60.0
 
 Manifest = dict[str, Any]
 
@@ -43,8 +45,13 @@ class Installation:
         self._helm("install", values)
 
     def upgrade(self, values: Mapping[str, Any] | None = None) -> None:
-        """To the chart as it is here, with these ``values`` and no older ones."""
+        """To the chart as it is here, with these ``values`` and no older ones.
+
+        Returns once nobody is left who goes by older ones: a replica that ends answers on for a
+        while, so that no review is lost.
+        """
         self._helm("upgrade", values)
+        eventually("only the new pods are left", self._nobody_is_ending, within=ENDED_SECONDS)
 
     def uninstall(self) -> None:
         """The namespace and the schema stay."""
@@ -72,6 +79,10 @@ class Installation:
                 "rollout", "status", f"deployment/{FULLNAME}-{component}",
                 f"--namespace={NAMESPACE}", "--timeout=55s",
             )  # fmt: skip
+
+    def _nobody_is_ending(self) -> bool:
+        found = [*self.pods("webhook"), *self.pods("controller")]
+        return not any("deletionTimestamp" in pod["metadata"] for pod in found)
 
     def _helm(self, verb: str, values: Mapping[str, Any] | None) -> None:
         told = {"images": at_hand(), **(values or {})}

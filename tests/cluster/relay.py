@@ -22,7 +22,7 @@ from tests.cluster.programs import Program
 PROBE_SECONDS: Final = 0.5
 # The way to a backend, and back. Reviews that take no time do not overlap: then one connection, and
 # one backend, is all that an API server needs.
-LATENCY_SECONDS: Final = 0.01
+LATENCY_SECONDS: Final = 0.03
 
 
 @dataclass

@@ -404,6 +404,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         pkcs11(env=[{"name": "LD_PRELOAD", "value": "/x.so"}]),
         "the dynamic linker's and Python's variables would change the sidecar itself",
     ),
+    "a variable of AWS's": (
+        pkcs11(env=[{"name": "AWS_PROFILE", "value": "x"}]),
+        "the sidecar keeps AWS's variables from modules",
+    ),
     "Python's variable": (
         pkcs11(env=[{"name": "PYTHONPATH", "value": "/x"}]),
         "the dynamic linker's and Python's variables would change the sidecar itself",

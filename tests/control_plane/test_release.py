@@ -265,6 +265,7 @@ def test_with_every_value_set_the_api_server_takes_each_object(cluster: Cluster)
     values["webhook"]["affinity"] = values["controller"]["affinity"] = {}
     values["rbac"] = {"create": True}
     # What a rendering does not mind, and the API server does.
+    values["pkcs11Server"] |= {"namespace": cluster.namespace}
     spread = {
         "maxSkew": 1,
         "labelSelector": {"matchLabels": {"team": "platform"}},

@@ -118,7 +118,9 @@ def test_no_pod_is_lost_to_a_rotation_or_an_orderly_end_and_none_comes_out_uninj
     first, second = release.webhook(0), release.webhook(1)
     ready(first)
     ready(second)
-    creators = [Creator(release.control_plane, users, name=name) for name in ("one", "two")]
+    creators = [
+        Creator(release.control_plane, users, name=name) for name in ("one", "two", "three", "four")
+    ]
     eventually("pods are injected", lambda: serves(creators[0]))
     creators[0].attempts.clear()
     with ExitStack() as working:

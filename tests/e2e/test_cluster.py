@@ -4,6 +4,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+from tests.cluster.kubectl import KubectlFailed
 from tests.e2e import pods
 from tests.e2e.harness.cluster import Cluster
 from tests.e2e.harness.configuration import NETWORK
@@ -59,9 +60,13 @@ def test_a_pod_reaches_another_by_the_name_of_its_service(
     url = f"http://web.{namespace}.svc:8080"
     program = f"import urllib.request as u; print(u.urlopen({url!r}, timeout=2).read())"
 
-    said = cluster.execute("caller", "python3", "-c", program, namespace=namespace)
+    def ask() -> str:
+        try:
+            return cluster.execute("caller", "python3", "-c", program, namespace=namespace)
+        except KubectlFailed:  # kube-proxy hears of a Ready pod a moment after everyone else.
+            return ""
 
-    assert said == "b'from the sidecar'\n"
+    assert eventually("the Service leads to the pod", ask) == "b'from the sidecar'\n"
 
 
 def test_a_pod_reaches_a_server_of_the_tests_own_process(

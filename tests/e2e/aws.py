@@ -24,6 +24,7 @@ from tests.fakes.sessions import Issued
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
 
 STARTS_SECONDS: Final = 30
+CLOSED_SECONDS: Final = 1.0
 
 Manifest = dict[str, Any]
 
@@ -106,6 +107,8 @@ def serving(cluster: Cluster) -> Iterator[Aws]:
             started.append(services)
             opened.set()
             await ending.wait()
+        # A caller's connection that was closed is gone only in a later turn of the loop.
+        await asyncio.sleep(CLOSED_SECONDS)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()

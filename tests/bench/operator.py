@@ -6,27 +6,23 @@ Prints two tables and writes nothing into the checkout unless told to. Loopback 
 three minutes.
 """
 
-import argparse
-import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from tests.bench import bindings, report, reviews
 from tests.bench.bindings import Calls, Settled
-from tests.bench.measures import MeasureFailed, Times, load_generator
+from tests.bench.command import Benchmark, preamble
+from tests.bench.measures import Times, load_generator
 from tests.bench.processes import Cores, on_core
 from tests.bench.reviews import UnderLoad
-from tests.bench.sidecar import preamble
 from tests.cluster.binaries import Binaries, find_or_build
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.release import CRD
-from tests.support.tools import ToolMissing
 
-LONGEST_SECONDS: Final = 900.0
+BENCHMARK: Final = Benchmark("bench-operator", within=900.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +43,10 @@ async def measure(plan: Plan, binaries: Binaries) -> str:
     cores = Cores.of_this_machine()
     with on_core(cores.measuring):
         where = preamble(cores)
-        say("asking the webhook")
+        BENCHMARK.say("asking the webhook")
         with _cluster(binaries) as control_plane:
             loaded = await reviews.under_load(control_plane, cores, seconds=plan.load_seconds)
-    say(f"filling a cluster with {plan.bindings:,} bindings and {plan.pods:,} pods")
+    BENCHMARK.say(f"filling a cluster with {plan.bindings:,} bindings and {plan.pods:,} pods")
     with _cluster(binaries) as control_plane:
         settled = await bindings.settled(
             control_plane, bindings=plan.bindings, pods=plan.pods, changes=plan.changes
@@ -104,35 +100,16 @@ def _told(calls: Sequence[Calls]) -> str:
     return "; ".join(f"{way or 'none'} ({ways.count(way)} times)" for way in sorted(set(ways)))
 
 
-def say(progress: str) -> None:
-    print(f"bench-operator: {progress}", file=sys.stderr, flush=True)
-
-
-async def _bounded(plan: Plan, binaries: Binaries) -> str:
-    try:
-        async with asyncio.timeout(LONGEST_SECONDS):
-            return await measure(plan, binaries)
-    except TimeoutError:
-        raise MeasureFailed(f"not finished after {LONGEST_SECONDS:g} seconds") from None
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run, print, and write where told to; 1 when it cannot."""
-    parser = argparse.ArgumentParser(prog="make bench-operator", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="show that it works, in seconds")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="also put the tables there")
-    asked = parser.parse_args(arguments)
-    try:
+    asked = BENCHMARK.flags(__doc__).parse_args(arguments)
+
+    def measuring() -> Coroutine[None, None, str]:
         binaries = find_or_build()
         load_generator()
-        found = asyncio.run(_bounded(QUICK if asked.quick else Plan(), binaries))
-        if asked.write:
-            report.write(found, asked.write, by="bench-operator")
-    except (ToolMissing, MeasureFailed, ValueError) as problem:
-        say(str(problem))
-        return 1
-    print(found)
-    return 0
+        return measure(QUICK if asked.quick else Plan(), binaries)
+
+    return BENCHMARK.conclude(measuring, asked.write)
 
 
 if __name__ == "__main__":

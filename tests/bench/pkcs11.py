@@ -6,20 +6,17 @@ The hardware is a soft HSM and a soft TPM, each of this run's own. Prints tables
 into the checkout unless told to. Loopback alone; takes about two minutes.
 """
 
-import argparse
-import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.bench import measures, report, tokens
-from tests.bench.measures import MeasureFailed
+from tests.bench.command import Benchmark, preamble
 from tests.bench.processes import Cores, on_core
 from tests.bench.report import Row
-from tests.bench.sidecar import bounded, preamble
 from tests.bench.tokens import Contender, Cost, Signing
 from tests.fakes import aws_helper
 from tests.hardware import faults, packages, softhsm, tpm
@@ -27,9 +24,8 @@ from tests.hardware.tokens import DOCUMENT, Token, workshop, written_down
 from tests.hardware.tpm import Blueprint
 from tests.hardware.workbench import Algorithm
 from tests.support.gotools import pinned_version
-from tests.support.tools import ToolMissing
 
-NAME: Final = "bench-pkcs11"
+BENCHMARK: Final = Benchmark("bench-pkcs11", within=600.0)
 ALGORITHMS: Final[tuple[Algorithm, ...]] = ("p256", "rsa-2048")
 
 
@@ -80,12 +76,12 @@ async def measure_alone(plan: Plan, folder: Path, hsm: Token, chip: Token, cores
         ("swtpm", chip, plan.signatures_by_tpm),
     ):
         for algorithm in ALGORITHMS:
-            say(f"signing with {algorithm} on {name}")
+            BENCHMARK.say(f"signing with {algorithm} on {name}")
             found = await tokens.signing(
                 token, algorithm, folder, rounds=plan.rounds, count=count, core=cores.measured
             )
             rows.append(_signing_row(f"{name}, {algorithm}", found))
-    say("starting the child")
+    BENCHMARK.say("starting the child")
     first = await tokens.first_signature(hsm, folder, runs=plan.starts, core=cores.measured)
     held = await tokens.child_memory(hsm, folder)
     rows += [
@@ -119,7 +115,7 @@ async def measure_beside(
     them = tokens.the_helper(binary, f"aws_signing_helper {version}")
     rows = []
     for name, token in (("SoftHSM", hsm), ("swtpm", chip)):
-        say(f"creating sessions with {name}")
+        BENCHMARK.say(f"creating sessions with {name}")
         rows += await _beside(name, token, plan, folder, (us, them), cores)
     return report.table(rows, ours=us.name, theirs=them.name)
 
@@ -161,27 +157,16 @@ def _cost(cost: Cost) -> str:
     return f"{1000 * cost.in_module:.1f} ms, {cost.signatures:g}, {cost.logins:g}"
 
 
-def say(progress: str) -> None:
-    print(f"{NAME}: {progress}", file=sys.stderr, flush=True)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run, print, and write where told to; 1 when it cannot."""
-    parser = argparse.ArgumentParser(prog=f"make {NAME}", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="show that it works, in seconds")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="also put the tables there")
-    asked = parser.parse_args(arguments)
-    try:
+    asked = BENCHMARK.flags(__doc__).parse_args(arguments)
+
+    def measuring() -> Coroutine[None, None, str]:
         binary = aws_helper.find_or_build()
         faults.find_or_build()
-        found = asyncio.run(bounded(compare(QUICK if asked.quick else Plan(), binary)))
-        if asked.write:
-            report.write(found, asked.write, by=NAME)
-    except (ToolMissing, MeasureFailed, ValueError) as problem:
-        say(str(problem))
-        return 1
-    print(found)
-    return 0
+        return compare(QUICK if asked.quick else Plan(), binary)
+
+    return BENCHMARK.conclude(measuring, asked.write)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def _drawn(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([drawn[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *drawn[1:]])
 
 
-def write(report: str, page: Path, *, by: str = "bench-sidecar") -> None:
+def write(report: str, page: Path, *, by: str) -> None:
     """Put the ``report`` of a make target in its place on ``page``.
 
     Raises `ValueError` when the page has none.

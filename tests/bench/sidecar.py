@@ -6,28 +6,23 @@ Prints a table and writes nothing into the checkout unless told to. Loopback alo
 three minutes, one of which is idle.
 """
 
-import argparse
-import asyncio
-import os
-import platform
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from tests.bench import measures, report
-from tests.bench.contenders import Contender, NoAnswer, ours, serving, the_helper
-from tests.bench.measures import MeasureFailed, OneShots, Times, UnderLoad
+from tests.bench.command import Benchmark, preamble
+from tests.bench.contenders import Contender, ours, serving, the_helper
+from tests.bench.measures import OneShots, Times, UnderLoad
 from tests.bench.processes import Cores, Memory, memory, on_core
 from tests.bench.report import NOT_OFFERED, Row
 from tests.fakes import aws_helper
-from tests.support.tools import ToolMissing
 
-# Seconds. A run takes three minutes; something hangs that takes longer than this.
-LONGEST_SECONDS: Final = 600.0
+# A run takes three minutes.
+BENCHMARK: Final = Benchmark("bench-sidecar", within=600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +120,9 @@ async def _compare(plan: Plan, binary: Path, cores: Cores) -> str:
     sizes = (measures.size_of_ours(), measures.size_of(binary))
     found = []
     for contender, size in zip((us, them), sizes, strict=True):
-        say(f"measuring {contender.name}")
+        BENCHMARK.say(f"measuring {contender.name}")
         found.append(await measure(contender, plan, cores, size=size))
-    say(f"leaving both alone for {plan.idle_seconds:g} seconds")
+    BENCHMARK.say(f"leaving both alone for {plan.idle_seconds:g} seconds")
     idle = await measure_idle((us, them), plan, cores)
     shared = await measures.one_shots(
         us, runs=plan.one_shots, core=cores.measured, session_file=True
@@ -209,55 +204,21 @@ _WAYS: Final[Sequence[tuple[str, Callable[[UnderLoad], str], str]]] = (
 )
 
 
-def preamble(cores: Cores) -> str:
-    """Where and how, for whoever reads the numbers elsewhere."""
-    where = (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()},"
-        f" {os.cpu_count()} cores, Python {platform.python_version()}."
-        f" Load average of the machine before it began: {os.getloadavg()[0]:.1f}."
-    )
-    if cores.measured == cores.measuring:
-        return f"{where} There is but one core: the load shares it with what is measured."
-    return (
-        f"{where} Each program ran on core {cores.measured} alone,"
-        f" and what asked it on core {cores.measuring}."
-    )
-
-
-async def bounded(comparison: Coroutine[None, None, str]) -> str:
-    """``comparison``, which ends what it has started also when it takes too long."""
-    try:
-        async with asyncio.timeout(LONGEST_SECONDS):
-            return await comparison
-    except TimeoutError:
-        raise MeasureFailed(f"not finished after {LONGEST_SECONDS:g} seconds") from None
-
-
-def say(progress: str) -> None:
-    print(f"bench-sidecar: {progress}", file=sys.stderr, flush=True)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run, print, and write where told to; 1 when it cannot."""
-    parser = argparse.ArgumentParser(prog="make bench-sidecar", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="show that it works, in seconds")
+    parser = BENCHMARK.flags(__doc__)
     parser.add_argument("--idle-seconds", type=float, help="how long both are left alone")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="also put the table there")
     asked = parser.parse_args(arguments)
     plan = QUICK if asked.quick else Plan()
     if asked.idle_seconds is not None:
         plan = replace(plan, idle_seconds=asked.idle_seconds)
-    try:
+
+    def measuring() -> Coroutine[None, None, str]:
         binary = aws_helper.find_or_build()
         measures.load_generator()
-        found = asyncio.run(bounded(compare(plan, binary)))
-        if asked.write:
-            report.write(found, asked.write)
-    except (ToolMissing, NoAnswer, MeasureFailed, ValueError) as problem:
-        say(str(problem))
-        return 1
-    print(found)
-    return 0
+        return compare(plan, binary)
+
+    return BENCHMARK.conclude(measuring, asked.write)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_a_page_without_a_place_for_the_table_stays_as_it_is(tmp_path: Path) -> 
     page = tmp_path / "page.md"
     page.write_text("# Something else\n")
     with pytest.raises(ValueError, match="to write between"):
-        report.write("table", page)
+        report.write("table", page, by="bench-sidecar")
     assert page.read_text() == "# Something else\n"
 
 

@@ -28,8 +28,8 @@ SERVER: Final = ("p11-kit", "p11-kit-modules", "mount")
 # A compiler and PKCS#11's header, for the module that fails when it is told to.
 COMPILER: Final = ("gcc", "libc6-dev", "libp11-kit-dev")
 
-# What the guide to hardware keys asks for besides: it signs requests for certificates.
-GUIDES: Final = ("gnutls-bin", "openssl")
+# What guides ask for besides: they make keys and certificates, and edit JSON.
+GUIDES: Final = ("gnutls-bin", "jq", "openssl")
 
 
 def install() -> None:

@@ -40,9 +40,9 @@ class Aws:
         """A key and certificate that the services trust; ``more`` as `Authority.leaf` has it."""
         return self.workloads.leaf(name, at=datetime.now(UTC), **more)
 
-    def sessions(self, name: str) -> list[Issued]:
-        """The sessions granted to certificates whose subject is ``CN=name``, oldest first."""
-        return [one for one in self.services.sessions if one.session.source_identity == name]
+    def sessions(self, subject: str) -> list[Issued]:
+        """The sessions granted to certificates with that common name, oldest first."""
+        return [one for one in self.services.sessions if one.session.source_identity == subject]
 
     def environment(self) -> list[dict[str, str]]:
         """What an app is told of where the services are, and of nothing else."""

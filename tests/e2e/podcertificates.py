@@ -42,7 +42,7 @@ class _Asked:
 
 @contextmanager
 def signing(cluster: Cluster, name: str, authority: Authority) -> Iterator[None]:
-    """Sign what is asked of signer ``name`` for the length of the block: ``CN=<pod's name>``."""
+    """Sign what is asked of signer ``name`` for the length of the block: ``CN=POD.NAMESPACE``."""
     ended = threading.Event()
 
     def work() -> None:
@@ -64,8 +64,9 @@ def answer(request: Manifest, authority: Authority, *, at: datetime) -> Manifest
     """The status of a request that is granted."""
     asked: HasPublicKey = _Asked(request)
     template = replace(LEAF, starts=timedelta(0), lives=LIVES)
+    subject = named(f"{request['spec']['podName']}.{request['metadata']['namespace']}")
     leaf = issue(
-        template, named(request["spec"]["podName"]), asked,
+        template, subject, asked,
         issuer=authority.certificate.subject, signer=authority.key, at=at,
     )  # fmt: skip
     start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc

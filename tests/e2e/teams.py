@@ -20,6 +20,7 @@ from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
 from tests.e2e.harness.images import Image
 from tests.fakes.pki import Identity
+from tests.fakes.sessions import Issued
 from tests.support.waiting import eventually
 
 # What Pod Security "restricted" asks of a container.
@@ -50,14 +51,22 @@ class Team:
 
     # What a team writes.
 
+    def subject(self, name: str) -> str:
+        """The common name in certificates of this team's ``name``; no other team has it."""
+        return f"{name}.{self.namespace}"
+
+    def identity(self, name: str) -> Identity:
+        """A new key and certificate of the `subject` ``name``, which AWS trusts."""
+        return self.aws.identity(self.subject(name))
+
     def keep(self, name: str, identity: Identity) -> None:
         """Write a Secret with a certificate and its key."""
         self.apply(aws.tls_secret(name, identity))
 
     def bind(self, name: str, identity: Mapping[str, Any] | None = None, **spec: Any) -> None:
-        """Write a binding; without ``identity`` with a new one, ``CN=name``, in a Secret."""
+        """Write a binding; without ``identity`` with a new one, its own, in a Secret."""
         if identity is None:
-            self.keep(f"{name}-tls", self.aws.identity(name))
+            self.keep(f"{name}-tls", self.identity(name))
             identity = {"secret": {"name": f"{name}-tls"}}
         self.apply(self.aws.binding(name, identity, **spec))
 
@@ -139,6 +148,10 @@ class Team:
             lambda: len(told := self.said(pod, container)) > more_than and told,
             within=READY_SECONDS,
         )
+
+    def sessions(self, name: str) -> list[Issued]:
+        """What AWS has granted to certificates of the `subject` ``name``, oldest first."""
+        return self.aws.sessions(self.subject(name))
 
     def conditions(self, binding: str) -> dict[str, tuple[str, str]]:
         """Status and reason of each condition of a binding, by its type."""

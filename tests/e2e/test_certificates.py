@@ -26,9 +26,10 @@ def with_cert_manager(cluster: Cluster) -> None:
     cert_manager.install(cluster, build_or_skip(cert_manager.find_or_build))
 
 
-def asking(name: str, **more: Any) -> dict[str, Any]:
-    """The identity of a binding that asks cert-manager for ``CN=name``."""
-    return {"certManager": {"issuerRef": {"name": ISSUER}, "commonName": name, **more}}
+def asking(team: Team, name: str, **more: Any) -> dict[str, Any]:
+    """The identity of a binding that asks cert-manager for a certificate of the team's ``name``."""
+    issuer = {"name": ISSUER}
+    return {"certManager": {"issuerRef": issuer, "commonName": team.subject(name), **more}}
 
 
 def standing(team: Team, binding: str, *expected: str) -> None:
@@ -45,7 +46,7 @@ def test_a_certificate_is_renewed_under_a_running_pod_without_a_restart_or_a_fai
     team: Team,
 ) -> None:
     team.apply(*cert_manager.issuer(ISSUER, team.aws.workloads))
-    team.bind("renewed", asking("renewed", **SHORT))
+    team.bind("renewed", asking(team, "renewed", **SHORT))
     standing(team, "renewed", "True", "CertificateIssued")
     team.apply(team.pod("app", binding="renewed"))
     team.ready("app")
@@ -60,7 +61,7 @@ def test_a_certificate_is_renewed_under_a_running_pod_without_a_restart_or_a_fai
 
     told = team.said("app")
     assert [one["error"] for one in told if "error" in one] == []
-    granted = team.aws.sessions("renewed")
+    granted = team.sessions("renewed")
     assert told[-1]["arn"] in {one.session.assumed_role_arn for one in granted[1:]}
     assert len({one.session.serial_number for one in granted}) >= 2
     assert restarts(team.get("pod/app")) == 0
@@ -78,7 +79,7 @@ def test_an_issuer_that_breaks_and_is_mended_shows_in_the_bindings_conditions(
     whole = team.aws.workloads
     torn = Authority(new_key("p256"), whole.certificate)
     team.apply(*cert_manager.issuer(ISSUER, torn))
-    team.bind("mended", asking("mended", **SHORT))
+    team.bind("mended", asking(team, "mended", **SHORT))
     standing(team, "mended", "False", "CertificateFailed")
 
     keep(team, whole)
@@ -109,6 +110,6 @@ def test_a_pods_own_certificate_from_the_kubelet_is_its_way_to_aws(team: Team) -
     team.apply(team.pod("one", binding="each"), team.pod("two", binding="each"))
     for name in ("one", "two"):
         team.ready(name)
-        [session] = team.aws.sessions(name)
+        [session] = team.sessions(name)
         first = team.answers(name)[0]
         assert first == {**first, "arn": session.session.assumed_role_arn}

@@ -44,22 +44,22 @@ def report(team: Team) -> Team:
 
 def test_a_sidecar_that_is_killed_costs_the_app_a_retry_and_aws_nothing(report: Team) -> None:
     """It is started again by the kubelet, and takes its session from the pod's memory."""
-    [before] = report.aws.sessions("reports")
+    [before] = report.sessions("reports")
     _kill(report.cluster, _containers(report.get("pod/report"))[SIDECAR_CONTAINER])
     report.when("report", lambda pod: restarts(pod) == 1 and _runs(pod), "started again")
     told = report.answers("report", more_than=len(report.said("report")) + 5)
     failed = [one for one in told if "error" in one]
     assert len(failed) <= 1, failed
     assert [one["key"] for one in told[-5:]] == [before.access_key_id] * 5
-    assert report.aws.sessions("reports") == [before]
+    assert report.sessions("reports") == [before]
 
 
 def test_no_call_fails_while_aws_is_away_for_longer_than_half_a_session(
     team: Team, aws_services: Aws
 ) -> None:
     with _short_sessions(aws_services):
-        team.bind("away")
-        team.apply(team.pod("report", binding="away"))
+        team.bind("reports")
+        team.apply(team.pod("report", binding="reports"))
         team.ready("report")
         started = team.answers("report")[0]["at"]
         aws_services.services.faults.always(Reset())
@@ -67,11 +67,11 @@ def test_no_call_fails_while_aws_is_away_for_longer_than_half_a_session(
         tried = [one for one in aws_services.services.requests if isinstance(one.fault, Reset)]
         assert tried, "the sidecar has not tried to renew: the outage was no outage"
         aws_services.services.faults.clear()
-        eventually("a second session", lambda: len(aws_services.sessions("away")) > 1, within=60)
+        eventually("a second session", lambda: len(team.sessions("reports")) > 1, within=60)
         time.sleep(max(0.0, started + SESSION_SECONDS + 5 - time.time()))
         told = team.said("report")
     assert not [one for one in told if "error" in one]
-    assert told[-1]["key"] == aws_services.sessions("away")[-1].access_key_id
+    assert told[-1]["key"] == team.sessions("reports")[-1].access_key_id
 
 
 def test_an_app_calls_on_while_the_api_server_is_killed_and_restarted(

@@ -25,5 +25,5 @@ def test_a_pod_that_asks_calls_aws_by_its_certificate_from_the_start(
         team.apply(team.pod("report", binding="reports"))
         first = team.answers("report")[0]
     notes.seconds(sum(notes.stages), "in all, from no cluster to a pod with credentials")
-    [session] = team.aws.sessions("reports")
+    [session] = team.sessions("reports")
     assert first == {**first, "arn": session.session.assumed_role_arn}

@@ -136,13 +136,13 @@ def test_a_deployment_with_host_network_is_told_why_it_gets_no_pods(town: Team) 
 def test_a_running_sidecar_takes_a_new_certificate_from_its_secret(town: Team) -> None:
     town.ready("rotated", within=PATIENCE_SECONDS)
     town.answers("rotated")
-    fresh = town.aws.identity(ROTATED)
+    fresh = town.identity(ROTATED)
     town.keep(f"{ROTATED}-tls", fresh)
 
     def of_the_new_one() -> list[str]:
         return [
             one.session.assumed_role_arn
-            for one in town.aws.sessions(ROTATED)
+            for one in town.sessions(ROTATED)
             if one.session.serial_number == fresh.certificate.serial_number
         ]
 

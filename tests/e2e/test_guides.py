@@ -4,6 +4,7 @@ What stands in for what cannot be had here is in `standins` and `accounts`.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +27,7 @@ from tests.hardware import packages
 from tests.support import debian, guides
 from tests.support.cache import cache_dir
 from tests.support.clients import python
+from tests.support.guides import Block
 from tests.support.tools import build_or_skip
 from tests.support.waiting import eventually
 
@@ -109,6 +111,20 @@ def test_the_operator_is_installed_as_the_guide_says(
     assert "MalformedAnnotation" in installed_by_guide
     found = alone.kubectl.get("deployments", "--namespace=rolesanywhere")["items"]
     assert [one["status"].get("readyReplicas") for one in found] == [2, 2]
+
+
+def test_what_helm_prints_in_the_end_can_be_run_as_it_stands(
+    installed_by_guide: str, reader: Reader
+) -> None:
+    _, _, notes = installed_by_guide.partition("\nNOTES:\n")
+    commands = [Block("", found) for found in re.findall(r"^  (kubectl .+)$", notes, re.MULTILINE)]
+    [probe] = [command for command in commands if "=perhaps" in command.shell]
+    commands.remove(probe)
+
+    assert len(commands) == 4
+    reader.follow(commands)
+    with pytest.raises(AssertionError, match="MalformedAnnotation"):
+        reader.follow([probe])
 
 
 @pytest.mark.parametrize("way", WAYS)

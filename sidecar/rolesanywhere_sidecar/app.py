@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final, TextIO
@@ -123,12 +123,10 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
         opened.push_async_callback(keeper.close)
         front_bounds, probe_bounds = listeners.bounds_within(descriptors.connections(CONNECTIONS))
         at = listeners.loopback(settings.port, hop_limit=settings.hop_limit)
-        opened.push_async_callback(
-            (await Listener.open(front.answer, at, bounds=front_bounds)).close
-        )
+        doors = [await Listener.open(front.answer, at, bounds=front_bounds)]
+        opened.push_async_callback(_closed, doors)
         if probed := _probe_socket(settings.probe_port, env):
-            listener = await Listener.open(probes.answer, probed, bounds=probe_bounds)
-            opened.push_async_callback(listener.close)
+            doors.append(await Listener.open(probes.answer, probed, bounds=probe_bounds))
         log.info("serving", extra={"port": settings.port, "probe_port": settings.probe_port})
         _invite(settings, sys.stderr)
         if kept := await keeping.resume(session_file, service, now=clock.now):
@@ -138,6 +136,13 @@ async def serve(settings: Settings, *, env: Mapping[str, str], redaction: Redact
                 # Its token is away: whether it still is of our certificate shows when that is back.
                 broker.renew_soon()
         await running.together(background, until=stop)
+
+
+async def _closed(doors: Sequence[Listener]) -> None:
+    """At once: each may take seconds, and there are few."""
+    async with asyncio.TaskGroup() as group:
+        for door in doors:
+            group.create_task(door.close())
 
 
 def _probe_socket(port: int, env: Mapping[str, str]) -> socket.socket | None:

@@ -153,8 +153,9 @@ async def test_a_restart_while_the_token_is_away_costs_no_credentials(
 ) -> None:
     async with a_scene(hsm.token, folder) as scene:
         kept = str(folder / "session")
-        async with serving(scene, session_file=kept):
-            pass
+        async with serving(scene, session_file=kept) as before:
+            # Not by force: a session is served before it is kept.
+            assert await before.terminated() == 0
         hsm.store.rename(hsm.folder / "away")
         env = scene.env(session_file=kept)
         async with a_sidecar(folder, env) as sidecar:
@@ -163,6 +164,22 @@ async def test_a_restart_while_the_token_is_away_costs_no_credentials(
             assert scene.granted() == 1
             (hsm.folder / "away").rename(hsm.store)
             await until(lambda: scene.granted() == 2, what="a session of the token that is back")
+
+
+async def test_a_one_shot_while_the_token_is_away_hands_out_what_is_kept(
+    hsm: SoftHsm, folder: Path
+) -> None:
+    async with a_scene(hsm.token, folder) as scene:
+        env = scene.env(session_file=str(folder / "session"))
+        first = await scene.run("credential-process", **env)
+        assert first.status == 0, first.errors
+        hsm.store.rename(hsm.folder / "away")
+        again = await scene.run("credential-process", **env)
+        assert (again.status, again.output) == (0, first.output), again.errors
+        assert "earlier session used" in again.errors
+        refused = await scene.run("credential-process", **scene.env())
+        assert refused.status != 0
+        assert scene.granted() == 1
 
 
 @pytest.mark.long

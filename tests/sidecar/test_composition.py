@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -35,7 +35,7 @@ class Service(ScriptedSource):
 
     unsettled = False
     identity: Identity | None = None
-    accepted = None
+    accepted: Identity | None = None
     last_problem = None
 
     async def close(self) -> None:
@@ -136,6 +136,7 @@ async def test_the_log_knows_the_secrets_of_a_session_that_was_adopted(
         return some_credentials(issued=START)
 
     monkeypatch.setattr(keeping, "resume", resume)
+    monkeypatch.setattr(Service, "accepted", an_identity(hours=30))
     async with composed() as it:
         await it.clock.advance(1)
         assert "session adopted" in caplog.messages
@@ -143,3 +144,18 @@ async def test_the_log_knows_the_secrets_of_a_session_that_was_adopted(
         shown = it.redaction(f"{SECRET_ACCESS_KEY} {SESSION_TOKEN[:99]} {SESSION_TOKEN}")
         assert SECRET_ACCESS_KEY not in shown
         assert SESSION_TOKEN not in shown
+
+
+async def test_both_listeners_close_at_once() -> None:
+    """One after the other could take so long that the end by force comes before all else."""
+    begun: list[int] = []
+
+    class Door:
+        async def close(self) -> None:
+            begun.append(1)
+            while len(begun) < 2:  # noqa: ASYNC110 - it is the other that begins
+                await asyncio.sleep(0)
+
+    doors: Sequence[Any] = (Door(), Door())
+    async with asyncio.timeout(5):
+        await app._closed(doors)

@@ -10,11 +10,19 @@ from pathlib import Path
 import pytest
 
 from rolesanywhere_contract.errors import RolesAnywhereError
+from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.identities.identity import Identity
-from rolesanywhere_sidecar.identities.pkcs11.errors import NoSuchToken, PinIncorrect, TokenSilent
+from rolesanywhere_sidecar.identities.pkcs11.errors import (
+    NoSuchToken,
+    PinIncorrect,
+    PinUnanswered,
+    TokenSilent,
+)
+from rolesanywhere_sidecar.renewal import keeping as keeping_module
 from rolesanywhere_sidecar.renewal.keeping import Keeping, resume
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile
+from rolesanywhere_sidecar.serving import listeners
 from tests.sidecar.test_metrics import an_identity
 from tests.support.clocks import START
 from tests.support.sessions import some_credentials
@@ -95,6 +103,7 @@ async def test_an_identity_that_cannot_be_read_adopts_nothing(file: SessionFile)
     [
         ("a token's", NoSuchToken("away"), True),
         ("a token's", TokenSilent("frozen"), True),
+        ("a token's", PinUnanswered("frozen at two logins"), True),
         ("a token's", PinIncorrect("wrong"), False),
         ("another's", NoSuchToken("away"), False),
         ("", NoSuchToken("away"), False),
@@ -111,13 +120,55 @@ async def test_of_a_token_that_is_away_the_same_place_is_enough(
     assert await adopted(in_a_token, Service(OTHER)) is None, "it is back, and holds another"
 
 
-async def test_a_volume_that_hangs_keeps_nobody_waiting(file: SessionFile) -> None:
+async def test_a_volume_that_hangs_keeps_nobody_waiting(
+    file: SessionFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
     class Hanging(Service):
         async def load_identity(self) -> Identity:
             await asyncio.sleep(60)
             return OURS
 
     assert await resume(file, Hanging(), now=lambda: START, patience=0.01) is None
+    assert told(caplog) == ["the identity cannot be read within 0.01 seconds"]
+
+
+async def test_a_token_that_hangs_is_away(file: SessionFile) -> None:
+    class Hanging(Service):
+        async def load_identity(self) -> Identity:
+            await asyncio.sleep(60)
+            return OURS
+
+    in_a_token = replace(file, place="a token's")
+    made = await kept(Keeping(Service(), in_a_token))
+    assert await resume(in_a_token, Hanging(), now=lambda: START, patience=0.05) == made
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Why nothing was adopted, as the log has it."""
+    records = [one for one in caplog.records if one.message == "no session adopted"]
+    assert {one.levelno for one in records} <= {logging.INFO}
+    return [vars(one)["reason"] for one in records]
+
+
+async def test_why_nothing_was_adopted_is_one_line_without_secrets(
+    file: SessionFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert await adopted(file, Service()) is None
+    made = await kept(Keeping(Service(), file))
+    for service in (Service(OTHER), Service(PinIncorrect("the PIN is wrong"))):
+        assert await adopted(file, service) is None
+    assert told(caplog) == [
+        f"there is no session file {file.path}",
+        f"the session in {file.path} was made with another certificate",
+        "whose it would be is not known: the PIN is wrong",
+    ]
+    caplog.clear()
+    assert await adopted(file, Service()) == made
+    assert told(caplog) == []
+    assert made.secret_access_key not in caplog.text
 
 
 class Hanging(SessionFile):
@@ -160,6 +211,28 @@ async def test_a_volume_that_hung_keeps_sessions_again(hanging: Hanging) -> None
     made = await kept(keeping, 2)
     await keeping.close()
     assert await adopted(hanging, Service()) == made
+
+
+async def test_a_session_that_is_being_written_is_finished_before_the_end(
+    hanging: Hanging,
+) -> None:
+    keeping = Keeping(Service(), hanging)
+    writing = asyncio.create_task(kept(keeping))
+    while not Hanging.begun:  # noqa: ASYNC110 - a thread sets no event of ours
+        await asyncio.sleep(0)
+    writing.cancel()
+    ending = asyncio.create_task(keeping.close())
+    await asyncio.sleep(0.01)
+    assert not ending.done()
+    Hanging.released.set()
+    await ending
+    assert await adopted(hanging, Service()) is not None
+
+
+def test_the_end_has_time_for_it() -> None:
+    """After the listeners, which close together, and before the end by force."""
+    taken = listeners.DRAIN_SECONDS + keeping_module.CLOSING_SECONDS
+    assert taken <= running.LAST_RESORT_SECONDS - 0.5
 
 
 async def test_a_fault_that_nobody_foresaw_costs_nothing(

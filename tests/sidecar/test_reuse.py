@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +11,14 @@ import pytest
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar import locks
 from rolesanywhere_sidecar.commands.failurenote import FailureNote
-from rolesanywhere_sidecar.commands.reuse import is_enough, session_for_all
+from rolesanywhere_sidecar.commands.reuse import (
+    is_enough,
+    session_for_all,
+    session_while_away,
+)
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.failures import AccessDenied, ServiceUnavailable, Throttled
+from rolesanywhere_sidecar.identities.pkcs11.errors import NoSuchToken, PinIncorrect
 from rolesanywhere_sidecar.locks import LockBusy
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile
 from tests.support.clocks import START
@@ -93,6 +99,30 @@ async def test_a_failed_renewal_hands_out_what_is_still_valid(
     maker.now += timedelta(minutes=2)
     with pytest.raises(ServiceUnavailable):
         await maker.ask(file)
+
+
+async def test_of_a_token_that_is_away_the_kept_session_of_the_same_place_is_handed_out(
+    file: SessionFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, now = replace(file, place="a token's"), START
+    kept = some_credentials()
+    ours.write(kept, LEAF)
+
+    async def ask(file: SessionFile, problem: RolesAnywhereError) -> Credentials:
+        return await session_while_away(file, problem, now=lambda: now)
+
+    assert await ask(ours, NoSuchToken("away")) == kept
+    assert caplog.messages == ["earlier session used"]
+    for other, problem in (
+        (ours, PinIncorrect("wrong")),
+        (replace(ours, place="another's"), NoSuchToken("away")),
+        (replace(ours, place=""), NoSuchToken("away")),
+    ):
+        with pytest.raises(type(problem)):
+            await ask(other, problem)
+    now = kept.expires
+    with pytest.raises(NoSuchToken):
+        await ask(ours, NoSuchToken("away"))
 
 
 async def test_what_expires_while_we_try_is_not_handed_out(file: SessionFile) -> None:

@@ -242,6 +242,55 @@ def test_where_the_certificate_lies_does_not_matter_to_the_binding() -> None:
     assert binding_of(replace(SETTINGS, certificate="/moved.crt", port=1)) == binding_of(SETTINGS)
 
 
+@pytest.mark.parametrize(
+    ("change", "at", "leaf", "says"),
+    [
+        ({"binding": "other"}, START, LEAF, "the session in {} is for another ARN, region,"),
+        ({}, START, b"\x02" * 32, "the session in {} was made with another certificate"),
+        ({}, START, None, "the certificate is not known"),
+        ({"place": "x"}, START, None, "the session in {} was made with a certificate that other"),
+        ({}, GOOD.expires, LEAF, "the session in {} ended at 2026-03-01 13:00:00Z"),
+        (
+            {},
+            START - timedelta(days=1),
+            LEAF,
+            "the session in {} is from 2026-03-01 12:00:00Z",
+        ),
+    ],
+)
+def test_why_a_session_is_not_used_is_told(
+    kept: SessionFile, change: dict[str, Any], at: datetime, leaf: bytes | None, says: str
+) -> None:
+    found = replace(kept, **change).look(at, leaf)
+    assert isinstance(found, str)
+    assert found.startswith(says.format(kept.path))
+
+
+def test_why_what_lies_there_is_no_session_is_told(kept: SessionFile) -> None:
+    rewrite(kept, lambda document: document.update(version=2))
+    assert kept.look(START, LEAF) == (
+        f"the session in {kept.path} was kept by another version of this program"
+    )
+    kept.path.write_text("{")
+    assert kept.look(START, LEAF) == f"the session file {kept.path} holds no session"
+    kept.path.chmod(0o666)
+    assert "is not a file of our own" in str(kept.look(START, LEAF))
+    kept.path.unlink()
+    assert kept.look(START, LEAF) == f"there is no session file {kept.path}"
+
+
+def test_a_folder_that_nobody_may_look_into_is_no_error(
+    kept: SessionFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    for look in ("open", "stat", "lstat"):
+        monkeypatch.setattr(os, look, refused)
+    assert kept.look(START, LEAF) == f"there is no session file {kept.path}"
+    monkeypatch.undo()
+
+
 def test_settings_without_a_session_file_have_none() -> None:
     assert SessionFile.of(SETTINGS) is None
     assert SessionFile.of(replace(SETTINGS, session_file="/s")) == SessionFile(

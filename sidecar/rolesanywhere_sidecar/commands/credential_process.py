@@ -17,7 +17,7 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_sidecar import running
 from rolesanywhere_sidecar.commands import terminal
-from rolesanywhere_sidecar.commands.reuse import session_for_all
+from rolesanywhere_sidecar.commands.reuse import session_for_all, session_while_away
 from rolesanywhere_sidecar.credentials import Credentials, SessionSource
 from rolesanywhere_sidecar.identities import sources
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile, leaf_digest
@@ -76,8 +76,11 @@ async def _fetch(settings: Settings) -> Credentials:
         file = SessionFile.of(settings)
         if file is None:
             return (await _make(settings, identities))[0]
-        # Not checked: a session that is kept outlives its certificate.
-        identity, _ = await identities.load()
+        try:
+            # Not checked: a session that is kept outlives its certificate.
+            identity, _ = await identities.load()
+        except RolesAnywhereError as problem:
+            return await session_while_away(file, problem, now=_now)
         return await session_for_all(
             file, leaf_digest(identity), make=lambda: _make(settings, identities), now=_now
         )

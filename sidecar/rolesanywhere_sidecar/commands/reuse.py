@@ -17,6 +17,7 @@ from rolesanywhere_sidecar import locks
 from rolesanywhere_sidecar.commands.failurenote import FailureNote
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.locks import LockBusy, LockUnavailable
+from rolesanywhere_sidecar.renewal.keeping import is_away
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile, SessionFileUnusable
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,23 @@ async def session_for_all(
         except LockUnavailable as problem:
             _warn("session made without the lock", problem)
         return await _renewed(file, leaf, make=make, now=now, waiting_since=waiting_since)
+
+
+async def session_while_away(
+    file: SessionFile, problem: RolesAnywhereError, *, now: Callable[[], datetime]
+) -> Credentials:
+    """The session in ``file``, although its certificate cannot be looked at: it was made with that
+    of our place in a token, and ``problem`` is that this is away.
+
+    Raises ``problem`` where it is another, or where there is no such session.
+    """
+    if not is_away(problem):
+        raise problem
+    kept = await asyncio.to_thread(file.read, now(), None)
+    if kept is None:
+        raise problem
+    _warn("earlier session used", problem)
+    return kept
 
 
 async def _renewed(

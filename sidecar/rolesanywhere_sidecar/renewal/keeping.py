@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.credentials import Credentials
 from rolesanywhere_sidecar.identities.identity import Identity
+from rolesanywhere_sidecar.identities.pkcs11.errors import PinUnanswered
 from rolesanywhere_sidecar.lanes import Lane
 from rolesanywhere_sidecar.renewal.problems import Problem
 from rolesanywhere_sidecar.renewal.sessionfile import SessionFile, SessionFileUnusable, leaf_digest
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 
 # A volume that hangs must not keep the first session from being asked for.
 PATIENCE_SECONDS: Final = 5.0
-# Of the eight that a process has to end.
-CLOSING_SECONDS: Final = 1.0
+# Of the eight that a process has to end, of which the listeners may take three.
+CLOSING_SECONDS: Final = 4.0
 
 
 class Service(Protocol):
@@ -104,16 +105,34 @@ async def resume(
     """
     if file is None:
         return None
+    found = await _kept(file, service, now=now, patience=patience)
+    if isinstance(found, str):
+        log.info("no session adopted", extra={"reason": found})
+        return None
+    service.resume(found)
+    return found
+
+
+def is_away(problem: RolesAnywhereError) -> bool:
+    """Whether it keeps us from a token that may be as it was, and is there again later."""
+    return problem.retryable or isinstance(problem, PinUnanswered)
+
+
+async def _kept(
+    file: SessionFile, service: Service, *, now: Callable[[], datetime], patience: float
+) -> Credentials | str:
+    """The session to adopt, or a sentence that says why there is none."""
     try:
         leaf = await _leaf(service, may_be_away=bool(file.place), patience=patience)
+    except TimeoutError:
+        return f"the identity cannot be read within {patience:g} seconds"
+    except RolesAnywhereError as problem:
+        return f"whose it would be is not known: {problem}"
+    try:
         async with asyncio.timeout(patience):
-            kept = await Lane("session file").run(lambda: file.read(now(), leaf))
-    except (RolesAnywhereError, TimeoutError):
-        # Why the identity cannot be read is said by the first renewal.
-        return None
-    if kept is not None:
-        service.resume(kept)
-    return kept
+            return await Lane("session file").run(lambda: file.look(now(), leaf))
+    except TimeoutError:
+        return f"the session file {file.path} cannot be read within {patience:g} seconds"
 
 
 async def _leaf(service: Service, *, may_be_away: bool, patience: float) -> bytes | None:
@@ -125,6 +144,6 @@ async def _leaf(service: Service, *, may_be_away: bool, patience: float) -> byte
         if not may_be_away:
             raise
     except RolesAnywhereError as problem:
-        if not (may_be_away and problem.retryable):
+        if not (may_be_away and is_away(problem)):
             raise
     return None

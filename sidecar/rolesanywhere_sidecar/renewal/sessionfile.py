@@ -7,7 +7,8 @@ costs a CreateSession, never an answer. Never decides how much life is enough; n
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +34,13 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 
 _TEXTS: Final = ("access_key_id", "secret_access_key", "session_token", "account_id")
 _TIMES: Final = ("issued", "expires")
+
+_OTHERS: Final[Mapping[str, str]] = {
+    "version": "was kept by another version of this program",
+    "binding": "is for another ARN, region, endpoint, duration or session name",
+    "leaf": "was made with another certificate",
+    "place": "was made with a certificate that other settings name",
+}
 
 # What reading a document of any shape may raise; a time at the edge of the calendar overflows.
 _GARBAGE: Final = (
@@ -69,17 +77,27 @@ class SessionFile:
 
         Without a leaf, that of our ``place``. None for anything else, whatever it is; never raises.
         """
+        found = self.look(at, leaf)
+        return found if isinstance(found, Credentials) else None
+
+    def look(self, at: datetime, leaf: bytes | None) -> Credentials | str:
+        """As `read`, but for none a sentence that says why."""
         document = _document(files.read_own(self.path, most=LARGEST_BYTES) or b"")
+        if document is None:
+            return self.doubt() or f"there is no session file {self.path}"
         if leaf is None and not self.place:
-            return None
-        if document is None or not self._keys(leaf).items() <= document.items():
-            return None
+            return "the certificate is not known"
+        told = f"the session in {self.path}"
+        if not self._keys(leaf).items() <= document.items():
+            return f"{told} {_unlike(self._keys(leaf), document)}"
         kept: Credentials = document["credentials"]
-        return kept if kept.issued - at <= CLOCK_TOLERANCE and at < kept.expires else None
+        if kept.issued - at > CLOCK_TOLERANCE:
+            return f"{told} is from {kept.issued:%Y-%m-%d %H:%M:%SZ}, ahead of this machine's clock"
+        return kept if at < kept.expires else f"{told} ended at {kept.expires:%Y-%m-%d %H:%M:%SZ}"
 
     def doubt(self) -> str:
         """Why what lies there is nothing that we wrote; empty if it is, or if nothing is there."""
-        if not self.path.is_symlink() and not self.path.exists():
+        if not os.path.lexists(self.path):
             return ""
         content = files.read_own(self.path, most=LARGEST_BYTES)
         if content is None:
@@ -150,6 +168,12 @@ def _digest(parts: Iterable[object]) -> str:
 def leaf_digest(identity: Identity) -> bytes:
     """SHA-256 of the leaf certificate, which made the session."""
     return identity.leaf.fingerprint(SHA256())
+
+
+def _unlike(ours: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """Whose a session is that is not ours, in a few words."""
+    others = next(name for name, value in ours.items() if document.get(name) != value)
+    return _OTHERS[others]
 
 
 def _document(content: bytes) -> dict[str, Any] | None:

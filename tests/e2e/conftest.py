@@ -112,6 +112,13 @@ def team(teams: Callable[..., Team]) -> Team:
     return teams()
 
 
+@pytest.fixture
+def report(team: Team) -> Team:
+    """The same, with a pod ``report`` whose app calls AWS all the time."""
+    team.report()
+    return team
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:

@@ -4,7 +4,8 @@ Nothing is told to the chart but where the images are.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -72,6 +73,21 @@ class Installation:
         )
         return found
 
+    def leader(self) -> str:
+        """Which controller acts: its pod's name, and what tells this run of it from others."""
+        found = self.cluster.kubectl.get("leases", f"--namespace={NAMESPACE}")["items"]
+        return str(found[0]["spec"].get("holderIdentity", ""))
+
+    @contextmanager
+    def scaled(self, component: str, replicas: int) -> Iterator[None]:
+        """``webhook`` or ``controller`` has so many pods, for the length of the block."""
+        usual = self.deployment(component)["spec"]["replicas"]
+        self._scale(component, replicas)
+        try:
+            yield
+        finally:
+            self._scale(component, usual)
+
     def wait_until_ready(self) -> None:
         """Return once all replicas of both programs are. Raises `KubectlFailed`."""
         for component in ("webhook", "controller"):
@@ -79,6 +95,12 @@ class Installation:
                 "rollout", "status", f"deployment/{FULLNAME}-{component}",
                 f"--namespace={NAMESPACE}", "--timeout=55s",
             )  # fmt: skip
+
+    def _scale(self, component: str, replicas: int) -> None:
+        self.cluster.kubectl(
+            "scale", f"deployment/{FULLNAME}-{component}", f"--replicas={replicas}",
+            f"--namespace={NAMESPACE}",
+        )  # fmt: skip
 
     def _nobody_is_ending(self) -> bool:
         found = [*self.pods("webhook"), *self.pods("controller")]

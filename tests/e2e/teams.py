@@ -70,6 +70,13 @@ class Team:
             identity = {"secret": {"name": f"{name}-tls"}}
         self.apply(self.aws.binding(name, identity, **spec))
 
+    def report(self, **spec: Any) -> None:
+        """Have the app of a pod ``report`` call AWS from now on, by a binding ``reports``."""
+        self.bind("reports", **spec)
+        self.apply(self.pod("report", binding="reports"))
+        self.ready("report")
+        self.answers("report")
+
     def app(self, name: str = "app", *command: str, **more: Any) -> Manifest:
         """A container that asks AWS who it is, again and again unless told another ``command``."""
         return pods.container(
@@ -157,6 +164,14 @@ class Team:
         """Status and reason of each condition of a binding, by its type."""
         status = self.get(f"rab/{binding}").get("status", {})
         return {one["type"]: (one["status"], one["reason"]) for one in status.get("conditions", [])}
+
+    def bound(self, binding: str, *, within: float = READY_SECONDS) -> None:
+        """Return once the binding is Ready, which a controller says. Raises `NeverHappened`."""
+        eventually(
+            f"binding {binding} is Ready",
+            lambda: self.conditions(binding).get("Ready", ("",))[0] == "True",
+            within=within,
+        )
 
     def _asked(self, *words: str) -> str:
         try:

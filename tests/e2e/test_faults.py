@@ -1,13 +1,11 @@
-"""Things that go wrong on a cluster, under load: what runs keeps its credentials.
+"""Things that go wrong around running pods: what runs keeps its credentials, and nobody is refused.
 
 Each test leaves the cluster as it found it.
 """
 
-import json
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,53 +13,72 @@ import pytest
 
 from rolesanywhere_contract.names import SIDECAR_CONTAINER
 from tests.cluster.kubectl import KubectlFailed
+from tests.e2e import workloads
 from tests.e2e.aws import Aws
+from tests.e2e.breaking import containers, is_ready, kill, meanwhile, refusal
 from tests.e2e.harness.cluster import Cluster
-from tests.e2e.harness.configuration import CONTAINERD_SOCKET
 from tests.e2e.installation import Installation
-from tests.e2e.teams import Team, restarts
+from tests.e2e.teams import IDLE, Team, restarts
 from tests.fakes.faults import Reset
 from tests.support.waiting import eventually
 
-CTR: Final = ("ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io")
 RECOVERS_SECONDS: Final = 150.0
 # Sessions as short as these are the pretended service's own: a profile has 900 seconds at least.
 SESSION_SECONDS: Final = 120
 OUTAGE_SECONDS: Final = SESSION_SECONDS * 2 / 3
 
+# Enough for a sidecar, and too little for one whose pod's shared memory, 64 MiB, is full.
+NARROW: Final = {"resources": {"limits": {"memory": "80Mi"}}}
+FILL: Final = """
+with open("/dev/shm/full", "wb", buffering=0) as file:
+    while True:
+        file.write(bytes(65536))
+"""
+
 Manifest = dict[str, Any]
 
 
-@pytest.fixture
-def report(team: Team) -> Team:
-    """The namespace of a pod ``report`` whose app calls AWS all the time."""
-    team.bind("reports")
-    team.apply(team.pod("report", binding="reports"))
-    team.ready("report")
-    team.answers("report")
-    return team
+def kill_sidecar(team: Team) -> None:
+    """As somebody does who is on the node."""
+    kill(team.cluster, containers(team.get("pod/report"))[SIDECAR_CONTAINER])
 
 
-def test_a_sidecar_that_is_killed_costs_the_app_a_retry_and_aws_nothing(report: Team) -> None:
+def exhaust_sidecar(team: Team) -> None:
+    """Fill its container's memory; the largest process there is the sidecar's own."""
+    with suppress(KubectlFailed):  # The command dies with its container.
+        team.cluster.execute(
+            "report", "python3", "-c", FILL,
+            namespace=team.namespace, container=SIDECAR_CONTAINER,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [(kill_sidecar, "Error"), (exhaust_sidecar, "OOMKilled")],
+    ids=["by-a-signal", "for-want-of-memory"],
+)
+def test_a_sidecar_that_is_killed_costs_the_app_a_retry_and_aws_nothing(
+    team: Team, end: Callable[[Team], None], reason: str
+) -> None:
     """It is started again by the kubelet, and takes its session from the pod's memory."""
-    [before] = report.sessions("reports")
-    _kill(report.cluster, _containers(report.get("pod/report"))[SIDECAR_CONTAINER])
-    report.when("report", lambda pod: restarts(pod) == 1 and _runs(pod), "started again")
-    told = report.answers("report", more_than=len(report.said("report")) + 5)
+    team.report(sidecar=NARROW)
+    [before] = team.sessions("reports")
+    end(team)
+    pod = team.when("report", lambda seen: restarts(seen) == 1 and is_ready(seen), "started again")
+    assert ended_for(pod) == reason
+    told = team.answers("report", more_than=len(team.said("report")) + 5)
     failed = [one for one in told if "error" in one]
     assert len(failed) <= 1, failed
     assert [one["key"] for one in told[-5:]] == [before.access_key_id] * 5
-    assert report.sessions("reports") == [before]
+    assert team.sessions("reports") == [before]
 
 
 def test_no_call_fails_while_aws_is_away_for_longer_than_half_a_session(
     team: Team, aws_services: Aws
 ) -> None:
-    with _short_sessions(aws_services):
-        team.bind("reports")
-        team.apply(team.pod("report", binding="reports"))
-        team.ready("report")
-        started = team.answers("report")[0]["at"]
+    with short_sessions(aws_services):
+        team.report()
+        started = team.said("report")[0]["at"]
         aws_services.services.faults.always(Reset())
         time.sleep(max(0.0, started + OUTAGE_SECONDS - time.time()))
         tried = [one for one in aws_services.services.requests if isinstance(one.fault, Reset)]
@@ -78,16 +95,64 @@ def test_an_app_calls_on_while_the_api_server_is_killed_and_restarted(
     report: Team, installed: Installation
 ) -> None:
     report.cluster.restart("kube-apiserver")
-    eventually("the API server answers", lambda: _answers(report.cluster), within=RECOVERS_SECONDS)
+    eventually("the API server answers", lambda: answers(report.cluster), within=RECOVERS_SECONDS)
     report.cluster.wait_until_ready()
-    eventually("pods are injected again", lambda: _injected(report, "after"), within=60)
+    eventually("pods are injected again", lambda: not refusal(report), within=60)
     told = report.answers("report", more_than=len(report.said("report")))
     assert not [one for one in told if "error" in one]
     installed.wait_until_ready()
 
 
+def test_without_webhooks_who_asks_waits_and_nobody_else(
+    team: Team, installed: Installation
+) -> None:
+    team.bind("reports")
+    plain = team.pod("plain", team.app("app", *IDLE), binding="")
+    del plain["metadata"]["annotations"]
+    with installed.scaled("webhook", 0):
+        eventually("no webhook is left", lambda: not installed.pods("webhook"), within=60)
+        team.apply(workloads.deployment(team, "asking"), plain)
+        eventually("the ReplicaSet is refused", lambda: refused_for_webhook(team), within=60)
+        team.ready("plain")
+        assert workloads.pods_of(team, "asking") == []
+    installed.wait_until_ready()
+    [told] = workloads.heard(team, "asking")
+    assert told["by"] == workloads.BY_ENDPOINT
+
+
+def test_bindings_are_kept_true_after_the_leading_controller_is_killed(
+    team: Team, installed: Installation
+) -> None:
+    leader = installed.leader()
+    [pod] = [one for one in installed.pods("controller") if one["metadata"]["name"] in leader]
+    kill(team.cluster, *containers(pod).values())
+    team.bind("reports")
+    team.bound("reports")
+    assert installed.leader() not in {"", leader}
+    installed.wait_until_ready()
+
+
+def test_no_pod_is_refused_and_no_call_fails_while_the_chart_is_upgraded(
+    report: Team, installed: Installation
+) -> None:
+    before = names(installed)
+    with meanwhile(lambda: refusal(report)) as refusals:
+        installed.upgrade({"logLevel": "debug"})
+        between = names(installed)
+        installed.upgrade()
+    after = names(installed)
+    assert not before & between
+    assert not between & after
+    assert len(refusals) > 20
+    assert [one for one in refusals if one] == []
+    told = report.said("report")
+    assert not [one for one in told if "error" in one]
+    assert restarts(report.get("pod/report")) == 0
+
+
 @contextmanager
-def _short_sessions(aws: Aws) -> Iterator[None]:
+def short_sessions(aws: Aws) -> Iterator[None]:
+    """AWS grants sessions of `SESSION_SECONDS`, and whatever fails there is mended afterwards."""
     account = aws.services.account
     kept = account.world
     profiles = {
@@ -101,44 +166,31 @@ def _short_sessions(aws: Aws) -> Iterator[None]:
         aws.services.faults.clear()
 
 
-def _injected(team: Team, name: str) -> bool:
-    """Whether a pod that asks would be given a sidecar now; none is made."""
-    try:
-        made = team.cluster.kubectl(
-            "create", "--dry-run=server", "--filename=-", "--output=json",
-            f"--namespace={team.namespace}", input=json.dumps(team.pod(name, binding="reports")),
-        )  # fmt: skip
-    except KubectlFailed:
-        return False
-    return SIDECAR_CONTAINER in made
-
-
-def _answers(cluster: Cluster) -> bool:
+def answers(cluster: Cluster) -> bool:
+    """Whether the API server is up."""
     try:
         return cluster.kubectl("get", "--raw=/readyz") == "ok"
     except KubectlFailed:
         return False
 
 
-def _containers(pod: Manifest) -> dict[str, str]:
-    """The runtime's ID of each container, by its name."""
-    status = pod["status"]
-    every = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-    return {one["name"]: one.get("containerID", "").rpartition("/")[2] for one in every}
+def ended_for(pod: Manifest) -> str:
+    """Why the sidecar's run before this one has ended, in the kubelet's word."""
+    [status] = [
+        one for one in pod["status"]["initContainerStatuses"] if one["name"] == SIDECAR_CONTAINER
+    ]
+    return str(status["lastState"]["terminated"]["reason"])
 
 
-def _runs(pod: Manifest) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+def refused_for_webhook(team: Team) -> list[str]:
+    """What those who make pods were told of a webhook that is away."""
+    return [
+        one["message"]
+        for one in team.get("events", "--field-selector=reason=FailedCreate")["items"]
+        if "inject.rolesanywhere.dev" in one["message"]
+    ]
 
 
-def _kill(cluster: Cluster, *containers: str) -> None:
-    for one in containers:
-        _ctr(cluster, "tasks", "kill", "--signal=SIGKILL", one)
-
-
-def _ctr(cluster: Cluster, *words: str, check: bool = True) -> str:
-    return subprocess.run(
-        cluster.sandbox.inside([*CTR, *words]),
-        capture_output=True, text=True, check=check, timeout=60,
-    ).stdout  # fmt: skip
+def names(installed: Installation) -> set[str]:
+    """The webhook's pods."""
+    return {one["metadata"]["name"] for one in installed.pods("webhook")}

@@ -3,7 +3,6 @@
 from tests.e2e.installation import Installation
 from tests.e2e.notes import Notes
 from tests.e2e.teams import Team, restarts
-from tests.support.waiting import eventually
 
 
 def test_the_operators_own_pods_are_ready_in_a_restricted_namespace(
@@ -20,7 +19,7 @@ def test_a_pod_that_asks_calls_aws_by_its_certificate_from_the_start(
     team: Team, notes: Notes
 ) -> None:
     team.bind("reports")
-    eventually("the binding is Ready", lambda: team.conditions("reports").get("Ready"))
+    team.bound("reports")
     with notes.stage("from a pod's creation until AWS has told its app who it is"):
         team.apply(team.pod("report", binding="reports"))
         first = team.answers("report")[0]

@@ -136,6 +136,12 @@ class Cluster:
         """Bring an image to the node; the name by which pods have it, another if one is given."""
         return images.load(self.sandbox, image, name)
 
+    def runtime_answers(self) -> bool:
+        """Whether containerd does; a kubelet that is started before ends at once."""
+        command = ["ctr", f"--address={configuration.CONTAINERD_SOCKET}", "version"]
+        done = subprocess.run(self.sandbox.inside(command), capture_output=True, check=False)
+        return done.returncode == 0
+
     def wait_until_ready(self) -> None:
         """Return once the node takes pods. Raises `ClusterFailed`."""
         _until("the node is Ready", self._node_is_ready, self, within=READY_SECONDS)
@@ -172,7 +178,7 @@ class Cluster:
             self.start(name)
 
     def _start_node(self, pause: Image) -> None:
-        _until("containerd answers", self._runtime_answers, self, within=CONTAINERD_STARTS_SECONDS)
+        _until("containerd answers", self.runtime_answers, self, within=CONTAINERD_STARTS_SECONDS)
         self.load(pause)
         self.start("kubelet")
         self.wait_until_ready()
@@ -181,11 +187,6 @@ class Cluster:
             control_plane.FIRST_DEED_OF_CONTROLLERS,
             [self.service("kube-controller-manager")],
         )
-
-    def _runtime_answers(self) -> bool:
-        command = ["ctr", f"--address={configuration.CONTAINERD_SOCKET}", "version"]
-        done = subprocess.run(self.sandbox.inside(command), capture_output=True, check=False)
-        return done.returncode == 0
 
 
 def down(name: str) -> None:

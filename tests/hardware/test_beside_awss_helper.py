@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.bench import tokens
-from tests.bench.tokens import Contender
+from tests.bench.tokens import Contender, Cost
 from tests.fakes import aws_helper
 from tests.fakes.aws import utc_now
 from tests.fakes.pki import Authority
@@ -23,7 +23,7 @@ from tests.fakes.wire import WireRequest
 from tests.fakes.world import TRUST_ANCHOR_ARN, TrustAnchor
 from tests.hardware import workbench
 from tests.hardware.faults import FaultModule
-from tests.hardware.scenes import Scene, a_scene
+from tests.hardware.scenes import Scene, a_scene, serving
 from tests.hardware.softhsm import SoftHsm
 from tests.hardware.tokens import certified
 from tests.support.commands import Outcome, finished
@@ -63,6 +63,28 @@ async def test_a_renewal_costs_the_helper_two_signatures_and_a_login(
     assert (their_cost.signatures >= 2, their_cost.logins >= 1) == (True, True)
     our_cost = await tokens.our_renewals(faulty, here, count=3)
     assert (our_cost.signatures, our_cost.logins) == (1, 0)
+
+
+async def test_a_first_session_costs_the_helper_more_signatures_and_logins(
+    helper: Contender, faulty: FaultModule, folder: Path
+) -> None:
+    async with a_scene(faulty.token, folder) as scene:
+        assert (await theirs(helper, scene)).status == 0
+        their_cost = Cost.of(faulty.calls(), scene.granted())
+        faulty.forget()
+        assert (await ours(scene)).status == 0
+        assert cost(faulty) == (1, 1)
+        faulty.forget()
+        async with serving(scene):
+            assert cost(faulty) == (1, 1)
+    assert their_cost.signatures >= 2
+    assert their_cost.logins >= 2
+
+
+def cost(faulty: FaultModule) -> tuple[float, float]:
+    """The signatures and the logins of one session."""
+    found = Cost.of(faulty.calls(), sessions=1)
+    return found.signatures, found.logins
 
 
 async def test_a_wrong_pin_is_tried_at_each_run_by_the_helper_alone(

@@ -84,11 +84,14 @@ def is_self_signed(certificate: x509.Certificate) -> bool:
 
 def holds(certificate: x509.Certificate, public_key: PublicKey) -> bool:
     """Whether ``certificate`` was issued for this key."""
-    try:
-        held = certificate.public_key()
-    except (UnsupportedAlgorithm, ValueError):
-        return False  # a kind of key that cannot be ours
-    return isinstance(held, PublicKey) and _key_bytes(held) == _key_bytes(public_key)
+    held = _public_key(certificate)
+    return held is not None and _key_bytes(held) == _key_bytes(public_key)
+
+
+def public_keys(certificates: Sequence[x509.Certificate]) -> Sequence[PublicKey]:
+    """The keys that they were issued for, once each, of the kinds that can be ours."""
+    held = [key for each in certificates if (key := _public_key(each)) is not None]
+    return tuple({_key_bytes(each): each for each in held}.values())
 
 
 @contextmanager
@@ -149,6 +152,15 @@ def _issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
     except UnsupportedAlgorithm:
         return issuer.subject == subject.issuer
     return True
+
+
+def _public_key(certificate: x509.Certificate) -> PublicKey | None:
+    """None for a kind of key that cannot be ours."""
+    try:
+        held = certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return None
+    return held if isinstance(held, PublicKey) else None
 
 
 def _key_bytes(public_key: PublicKey) -> bytes:

@@ -1,8 +1,8 @@
 """Certificate, key and chain, of which some are in a token: an identity as `IdentityFiles` is one.
 
-Which certificate and key are meant is looked up at each load, and a key proves itself by a
-signature before it counts as a certificate's. Files beside the token are read as `IdentityFiles`
-reads them. Holds no identity.
+Which certificate and key are meant is looked up at each load, and that they belong together is
+shown by a signature, at the latest by the first that is asked for. Files beside the token are read
+as `IdentityFiles` reads them. Holds no identity.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from rolesanywhere_sidecar.identities.identity_files import Collection, Found, I
 from rolesanywhere_sidecar.identities.keys import FileKey, SigningKey
 from rolesanywhere_sidecar.identities.keys.memory import check_public
 from rolesanywhere_sidecar.identities.pkcs11 import listing, mechanisms
-from rolesanywhere_sidecar.identities.pkcs11.hardwarekey import HardwareKey, Place, Tokens
+from rolesanywhere_sidecar.identities.pkcs11.hardwarekey import HardwareKey, Tokens
 from rolesanywhere_sidecar.identities.pkcs11.leaves import Leaf, Wanted
 from rolesanywhere_sidecar.identities.pkcs11.listing import Listed
 from rolesanywhere_sidecar.identities.pkcs11.pins import Pin, PinSource
@@ -115,7 +115,7 @@ class TokenIdentity:
         )
 
     def open_key(self) -> FileKey | HardwareKey:
-        """The private key, proven to be the certificate's. Blocks; raises as `load`."""
+        """The private key that is to be the certificate's. Blocks; raises as `load`."""
         return self._load()[1]
 
     def wanted(self) -> CertSelector | None:
@@ -149,18 +149,17 @@ class TokenIdentity:
             work = partial(self.search.key_of_files, pin=pin, candidates=collection.certificates)
             found = self.tokens.run(work)
             identity = self._assembled(
-                collection.certificates, found.public_key, wanted, latest=self.latest
+                collection.certificates, found.match.public_key, wanted, latest=self.latest
             )
             identity = replace(identity, where=collection.where(identity.leaf))
         else:
             found = self.tokens.run(partial(self.search.key, pin=pin, wanted=wanted))
             identity = self._from_token(
-                found.candidates, found.beside, held, found.public_key, wanted
+                found.match.candidates, found.beside, held, found.match.public_key, wanted
             )
-        key = found.key
-        check_public(found.public_key, where=str(key))
-        kind = mechanisms.kind_of(key.key_type, where=key)
-        return identity, HardwareKey(kind, found.public_key, Place.of(key), pin, self.tokens)
+        check_public(found.match.public_key, where=str(found.key))
+        kind = mechanisms.kind_of(found.key.key_type, where=found.key)
+        return identity, HardwareKey(kind, found.match, pin, self.tokens)
 
     def _with_file_key(
         self, held: Contents, pin: Pin | None, wanted: Wanted | None

@@ -14,17 +14,11 @@ from typing import Final, TypeVar
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.identities.certificates import PublicKey
 from rolesanywhere_sidecar.identities.keys import Digest
-from rolesanywhere_sidecar.identities.keys.proof import verifies
 from rolesanywhere_sidecar.identities.pkcs11 import locating, logins, mechanisms
 from rolesanywhere_sidecar.identities.pkcs11.conversation import Conversation, Token, TokenKey
-from rolesanywhere_sidecar.identities.pkcs11.errors import (
-    NoSuchToken,
-    PinMissing,
-    PinProblem,
-    SignatureWrong,
-)
-from rolesanywhere_sidecar.identities.pkcs11.facts import ObjectFacts, SlotFacts, TokenFacts
+from rolesanywhere_sidecar.identities.pkcs11.errors import NoSuchToken, PinMissing, PinProblem
 from rolesanywhere_sidecar.identities.pkcs11.latch import PinLatch
+from rolesanywhere_sidecar.identities.pkcs11.matches import Match, Place
 from rolesanywhere_sidecar.identities.pkcs11.pins import Pin
 from rolesanywhere_sidecar.identities.pkcs11.supervisor import Supervisor
 from rolesanywhere_sidecar.identities.pkcs11.tally import Tally
@@ -32,20 +26,6 @@ from rolesanywhere_sidecar.lanes import Lane
 from rolesanywhere_sidecar.signing import KeyKind
 
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a key is: what tells its token and itself from others. It outlives every process."""
-
-    token: TokenFacts
-    slot: SlotFacts
-    facts: ObjectFacts
-
-    @classmethod
-    def of(cls, key: TokenKey) -> "Place":
-        """That of ``key``, which was found."""
-        return cls(key.token.facts, key.token.slot, key.facts)
 
 
 class Tokens:
@@ -88,31 +68,18 @@ class Tokens:
         raw = talk.sign(key, mechanism=task.mechanism, data=task.data)
         return mechanisms.signature(kind, raw)
 
-    def sign(
-        self,
-        place: Place,
-        pin: Pin | None,
-        payload: bytes,
-        *,
-        public_key: PublicKey,
-        digest: Digest,
-    ) -> bytes:
-        """A signature that ``public_key`` verifies; blocks. Raises `RolesAnywhereError`."""
+    def sign(self, match: Match, pin: Pin | None, payload: bytes, *, digest: Digest) -> bytes:
+        """A signature that the certificate of ``match`` verifies; blocks. Raises
+        `RolesAnywhereError`."""
         began = time.monotonic()
 
         def work(talk: Conversation) -> bytes:
-            key = self._locate(talk, place, pin)
+            key = self._locate(talk, match.place, pin)
             return self.raw_signature(talk, key, payload, digest)
 
         try:
             signature = self.run(work)
-            if not verifies(public_key, payload, signature, digest):
-                raise SignatureWrong(
-                    f"the token {place.token.token!r} gave a signature that the certificate does"
-                    " not verify",
-                    hint="expected the key that the certificate was issued for; was it replaced,"
-                    " or does the token fail?",
-                )
+            match.check(payload, signature, digest)
         except RolesAnywhereError as problem:
             self._tally.failed(problem.code)
             raise
@@ -138,22 +105,19 @@ class HardwareKey:
     """A `SigningKey` in a token; ``pin`` is that of when it was found."""
 
     kind: KeyKind
-    public_key: PublicKey
-    place: Place
+    match: Match
     pin: Pin | None = field(repr=False)
     _tokens: Tokens = field(repr=False)
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half, by its certificate."""
+        return self.match.public_key
 
     async def sign(self, payload: bytes, digest: Digest = Digest.SHA256) -> bytes:
         """The verified signature over ``payload``; ML-DSA hashes by itself. Raises
         `RolesAnywhereError`."""
-        work = partial(
-            self._tokens.sign,
-            self.place,
-            self.pin,
-            payload,
-            public_key=self.public_key,
-            digest=digest,
-        )
+        work = partial(self._tokens.sign, self.match, self.pin, payload, digest=digest)
         return await self._tokens.lane.run(work)
 
 

@@ -1,7 +1,7 @@
-"""The certificate and the key that two URIs mean together, with proof that they belong together.
+"""The certificate and the key that two URIs mean together, and whether they belong together.
 
 A key's URI that names no object means the key of the certificate. What lies in files is brought
-along. Remembers proofs, and no session.
+along. Remembers matches, and no session.
 """
 
 import secrets
@@ -14,17 +14,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from rolesanywhere_contract.pkcs11uri import Pkcs11Uri
-from rolesanywhere_sidecar.identities.certificates import PublicKey, listed
-from rolesanywhere_sidecar.identities.identity import KeyMismatch
+from rolesanywhere_sidecar.identities import certificates
+from rolesanywhere_sidecar.identities.certificates import PublicKey
 from rolesanywhere_sidecar.identities.keys.proof import verifies
 from rolesanywhere_sidecar.identities.pkcs11 import leaves, locating
 from rolesanywhere_sidecar.identities.pkcs11.conversation import Conversation, Token, TokenKey
-from rolesanywhere_sidecar.identities.pkcs11.hardwarekey import Place, Tokens
+from rolesanywhere_sidecar.identities.pkcs11.hardwarekey import Tokens
 from rolesanywhere_sidecar.identities.pkcs11.leaves import Leaf, Wanted
+from rolesanywhere_sidecar.identities.pkcs11.matches import Match, Place, mismatch
 from rolesanywhere_sidecar.identities.pkcs11.pins import Pin
 
 # An identity and the one before it, in tokens and files that rotate.
-MOST_PROOFS: Final = 8
+MOST_MATCHES: Final = 8
 _TRIAL_BYTES: Final = 32
 
 
@@ -37,12 +38,11 @@ class Leaves:
 
 
 @dataclass(frozen=True, slots=True)
-class ProvenKey:
-    """A key in a token, its public half, and the certificates of which one has that."""
+class FoundKey:
+    """A key in a token, what it matches, and the certificates beside that."""
 
     key: TokenKey
-    public_key: PublicKey
-    candidates: Sequence[x509.Certificate]
+    match: Match
     beside: Sequence[Leaf]
 
 
@@ -58,7 +58,7 @@ class Search:
     certificate_uri: Pkcs11Uri | None
     key_uri: Pkcs11Uri | None
     latest: bool
-    _proofs: dict[object, PublicKey] = field(default_factory=dict, compare=False, repr=False)
+    _matches: dict[object, Match] = field(default_factory=dict, compare=False, repr=False)
 
     def certificates(self, talk: Conversation, pin: Pin | None) -> Leaves:
         """Those in a token. Raises as `locating.certificates_of`."""
@@ -74,15 +74,16 @@ class Search:
 
     def key_of_files(
         self, talk: Conversation, pin: Pin | None, candidates: Sequence[x509.Certificate]
-    ) -> ProvenKey:
+    ) -> FoundKey:
         """The key, in a token, of one of ``candidates``, which are from files."""
         uri = self.key_uri or Pkcs11Uri()
         token = locating.token_of(uri, talk)
         self.tokens.log_in(talk, token, pin)
         key = locating.key_of(talk, token, id=uri.id, label=uri.object)
-        return ProvenKey(key, self._proven(talk, key, candidates), candidates, ())
+        leaves_first = [each for each in candidates if not leaves.is_authority(each)]
+        return FoundKey(key, self._match(talk, key, leaves_first or candidates), ())
 
-    def key(self, talk: Conversation, pin: Pin | None, wanted: Wanted | None) -> ProvenKey:
+    def key(self, talk: Conversation, pin: Pin | None, wanted: Wanted | None) -> FoundKey:
         """Certificate and key, both in a token."""
         found = self.likely(talk, pin, wanted)
         uri, chosen = self.key_uri or Pkcs11Uri(), found.meant
@@ -98,7 +99,7 @@ class Search:
         else:
             key = locating.key_of(talk, token, id=uri.id, label=uri.object)
         candidates = [each.certificate for each in chosen]
-        return ProvenKey(key, self._proven(talk, key, candidates), candidates, found.beside)
+        return FoundKey(key, self._match(talk, key, candidates), found.beside)
 
     def _key_token(self, talk: Conversation, uri: Pkcs11Uri, likely: Sequence[Leaf]) -> Token:
         """The token that the key's URI means; where it says nothing of one, the certificate's."""
@@ -109,28 +110,38 @@ class Search:
             raise locating.ambiguous_token(self.certificate_uri or uri, tokens)
         return tokens[0]
 
-    def _proven(
+    def _match(
         self, talk: Conversation, key: TokenKey, candidates: Sequence[x509.Certificate]
-    ) -> PublicKey:
-        """The public half of ``key``, which is that of one of ``candidates``.
+    ) -> Match:
+        """``key`` with the public half that is its own, among those of ``candidates``.
 
-        A private key on an elliptic curve says nothing of it, so a signature has to; but not each
-        time. Raises `KeyMismatch`.
+        The first that is ever looked for, where only one can be meant, proves itself by the first
+        signature that is asked of it: if that fails, there is no identity before it to go on with.
+        Each later one does here, but not each time. Raises `KeyMismatch`.
         """
-        told = (Place.of(key), *(each.fingerprint(SHA256()) for each in candidates))
-        if told in self._proofs:
-            return self._proofs[told]
+        place = Place.of(key)
+        told = (place, *(each.fingerprint(SHA256()) for each in candidates))
+        if told not in self._matches:
+            meant = certificates.public_keys(candidates)
+            match = Match(place, meant[0], candidates) if len(meant) == 1 else None
+            if match is None or self._matches:
+                match = self._tried(talk, key, candidates, meant)
+            while len(self._matches) >= MOST_MATCHES:
+                del self._matches[next(iter(self._matches))]
+            self._matches[told] = match
+        return self._matches[told]
+
+    def _tried(
+        self,
+        talk: Conversation,
+        key: TokenKey,
+        candidates: Sequence[x509.Certificate],
+        meant: Sequence[PublicKey],
+    ) -> Match:
+        """The match that a trial signature shows. Raises `KeyMismatch`."""
         trial = secrets.token_bytes(_TRIAL_BYTES)
         signature = self.tokens.raw_signature(talk, key, trial)
-        for each in candidates:
-            public_key = each.public_key()
-            if isinstance(public_key, PublicKey) and verifies(public_key, trial, signature):
-                while len(self._proofs) >= MOST_PROOFS:
-                    del self._proofs[next(iter(self._proofs))]
-                self._proofs[told] = public_key
-                return public_key
-        raise KeyMismatch(
-            f"the private key {key.uri} does not belong to {listed(candidates)}",
-            hint="expected the key that this certificate was issued for: a trial signature with it"
-            " does not verify",
-        )
+        for public_key in meant:
+            if verifies(public_key, trial, signature):
+                return Match(Place.of(key), public_key, candidates, is_proven=True)
+        raise mismatch(Place.of(key), candidates)

@@ -16,6 +16,7 @@ from rolesanywhere_contract.settings import Settings as SidecarSettings
 from rolesanywhere_operator.domain import injection, manifests, selection
 from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.decisions import Inject, Leave, Reason, Refuse
+from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 from tests.operator.builders import DEFAULTS, a_binding, a_container, a_pod
 
 OURS_IN_A_CONTAINER = {
@@ -358,6 +359,18 @@ def expanded(value: str, env: dict[str, str]) -> str:
         return "$" if match[0] == "$$" else env.get(match["name"], match[0])
 
     return re.sub(r"\$\$|\$\((?P<name>[^)]*)\)", meaning, value)
+
+
+def test_pods_of_a_binding_that_was_made_anew_get_what_the_new_one_says() -> None:
+    """It has its old name, and its generations begin at 1 again."""
+
+    def told(binding: Binding, image: str) -> tuple[bool, bool]:
+        decision = Inject(Reason.BINDING_NAMED, binding, ("app",))
+        operations = injection.inject(a_pod(), decision, defaults=SidecarDefaults(image=image))
+        return "127.0.0.1:9000" in str(operations), f"'image': '{image}'" in str(operations)
+
+    assert told(a_binding(), "sidecar:1") == (False, True)
+    assert told(a_binding(sidecar={"port": 9000}), "sidecar:2") == (True, True)
 
 
 def test_a_pods_turn_is_its_own_and_what_the_sidecar_reads_back() -> None:

@@ -1,7 +1,7 @@
 """The copy of a collection, fed by a client that follows a script."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from rolesanywhere_operator.kube.client import Json
@@ -72,12 +72,14 @@ class Times:
         return Chance(draw=lambda: 0.5, sleep=self.sleep)
 
 
-async def followed(source: ScriptedSource, times: Times | None = None) -> Reflector[Json]:
+async def followed(
+    source: ScriptedSource, times: Times | None = None, *, read: Callable[[Json], Any] = dict
+) -> Reflector[Any]:
     """The reflector once it has followed the whole script."""
-    reflector: Reflector[Json] = Reflector(
+    reflector: Reflector[Any] = Reflector(
         source,
         "/things",
-        read=lambda raw: raw,
+        read=read,
         chance=(times or Times()).chance(),
         clock=lambda: times.now if times else 0.0,
     )
@@ -104,6 +106,22 @@ async def test_events_keep_the_copy_true() -> None:
     held = (await followed(source)).of("team-a")
     assert sorted(held) == ["a", "c"]
     assert held["a"]["changed"] is True
+
+
+async def test_what_is_read_as_it_was_stays_the_very_same_object() -> None:
+    """Who keeps something for an object finds it again when only its status was written."""
+    written: list[Act] = [event("MODIFIED", "a", "11"), event("MODIFIED", "b", "12", changed=True)]
+    source = ScriptedSource(lists=[listing("10", "a", "b")], watches=[written])
+    made: list[tuple[str, bool]] = []
+
+    def read(raw: Json) -> tuple[str, bool]:
+        made.append((raw["metadata"]["name"], raw.get("changed", False)))
+        return made[-1]
+
+    held = (await followed(source, read=read)).of("team-a")
+    assert held == {"a": ("a", False), "b": ("b", True)}
+    assert held["a"] is made[0]
+    assert made[2] == made[0]
 
 
 async def test_it_knows_when_it_last_heard_anything_and_how_much_it_holds() -> None:

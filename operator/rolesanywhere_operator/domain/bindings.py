@@ -90,6 +90,11 @@ class Binding:
     sidecar_resources: Mapping[str, Any] | None
     sidecar_log_level: str | None
 
+    def __hash__(self) -> int:
+        # Of what tells bindings apart: what pods of one share is kept by it (`manifests`), and to
+        # go through all of it each time takes longer than to make that anew.
+        return hash((self.namespace, self.name, self.generation))
+
 
 Entry = Binding | InvalidBinding
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from posixpath import normpath
+from typing import Final
 
 from rolesanywhere_contract.names import (
     EMPTY_VOLUME,
@@ -171,7 +172,7 @@ def _strange(mounts: Iterable[Json], *, ours: bool) -> Iterator[str]:
         name, path = str(mount.get("name")), str(mount.get("mountPath"))
         if _is_the_sidecars_alone(name):
             yield f"volume {name}"
-        elif name == TOKEN_VOLUME or _is_within(path, TOKEN_DIRECTORY):
+        elif name == TOKEN_VOLUME or _hides_the_token(path):
             as_ours = ours and _is_our_token_mount(mount)
             if not as_ours:
                 yield f"volume {name} at {path.rstrip('/')}"
@@ -186,15 +187,18 @@ def _is_our_token_mount(mount: Json) -> bool:
     return whole and manifests.token_mount().items() <= mount.items()
 
 
-def _is_within(path: str, directory: str) -> bool:
-    """Whether a mount at ``path`` would hide ``directory`` or something in it.
+def _hides_the_token(path: str) -> bool:
+    """Whether a mount at ``path`` would hide the token's folder or something in it.
 
     One above it does not: what is mounted deeper is mounted later.
     """
-    return f"{_resolved(path)}/".startswith(f"{_resolved(directory)}/")
+    return f"{_resolved(path)}/".startswith(_TOKEN_FOLDER)
 
 
 def _resolved(path: str) -> str:
     """Where a mount ends up: a relative one at the root, and /var/run is a link to /run."""
     whole = normpath("/" + path.lstrip("/"))
     return whole.removeprefix("/var") if f"{whole}/".startswith("/var/run/") else whole
+
+
+_TOKEN_FOLDER: Final = f"{_resolved(TOKEN_DIRECTORY)}/"

@@ -32,7 +32,9 @@ _OWN_CREDENTIALS: Final = frozenset(
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     }
 )
-_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_PROXIES: Final = frozenset(
+    {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"}
+)
 _NO_PROXIES: Final = ("NO_PROXY", "no_proxy")
 _DIRECT: Final = ("127.0.0.1", "localhost")
 
@@ -100,11 +102,11 @@ def _exception_operations(
 
 
 def _variables(container: Json, present: Mapping[str, Json], binding: Binding) -> dict[str, str]:
-    wanted = manifests.imds(binding)
-    if not _OWN_CREDENTIALS & present.keys():
+    wanted = dict(manifests.imds(binding))
+    if _OWN_CREDENTIALS.isdisjoint(present):
         wanted |= manifests.container_credentials(binding)
     region = manifests.region(binding)
-    if not region.keys() & present.keys() and not _may_come_from_elsewhere(container, region):
+    if region.keys().isdisjoint(present) and not _may_come_from_elsewhere(container, region):
         wanted |= region
     return wanted
 
@@ -115,17 +117,13 @@ def _may_come_from_elsewhere(container: Json, names: Mapping[str, str]) -> bool:
     return any(name.startswith(prefix) for name in names for prefix in prefixes)
 
 
-def _has_proxy(present: Mapping[str, Json]) -> bool:
-    return any(name in present or name.lower() in present for name in _PROXIES)
-
-
 def _proxy_exceptions(present: Mapping[str, Json]) -> dict[str, str]:
     """What each spelling of NO_PROXY has to say to name us too; nothing without a proxy.
 
     Some programs read one spelling only, others prefer either. So a spelling that is absent or
     empty takes over the other's exceptions: ours alone would hide them.
     """
-    if not _has_proxy(present):
+    if _PROXIES.isdisjoint(present):
         return {}
     upper, lower = (_literal_value(present.get(name) or {}) for name in _NO_PROXIES)
     return {

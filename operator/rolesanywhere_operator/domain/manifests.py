@@ -3,7 +3,7 @@
 Never looks at a pod: where these pieces go, and whether they are there, is `injection`'s to know.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -47,6 +47,12 @@ API_TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # 
 # (the sidecar believes no later one), and its longest wait between two attempts is five minutes.
 STARTUP_PATIENCE_SECONDS: Final = 3900
 
+_START_AFTER: Final = variable("start_after")
+
+# What the pods of one binding share is made once, and nobody may change it: to make it anew would
+# take longer than all else. Each keeps a few KiB.
+_kept = lru_cache(maxsize=256)
+
 # How a role session name's words are spelt in the sidecar's environment.
 _WORDS: Final = {
     "namespace": ("POD_NAMESPACE", "metadata.namespace"),
@@ -62,13 +68,22 @@ def sidecar(
 
     ``start_after`` is its pod's turn in a fleet.
     """
+    container = _sidecar(binding, defaults)
+    if start_after is None:
+        return container
+    turn = {"name": _START_AFTER, "value": start_after.isoformat().replace("+00:00", "Z")}
+    return container | {"env": [*container["env"], turn]}
+
+
+@_kept
+def _sidecar(binding: Binding, defaults: SidecarDefaults) -> Json:
     settings, wiring = defaults.settings_for(binding), _wiring(binding)
     return {
         "name": SIDECAR_CONTAINER,
         "image": defaults.image_for(binding),
         "args": list(SIDECAR_ARGS),
         "restartPolicy": "Always",
-        "env": [*wiring.env, *_sidecar_environment(binding, settings, start_after)],
+        "env": [*wiring.env, *_sidecar_environment(binding, settings)],
         "resources": wiring.added_to(defaults.resources_for(binding)),
         # Holds back the containers that follow until credentials are at hand. There is no
         # readinessProbe on purpose: the pod must not leave its Services when AWS has an outage.
@@ -97,7 +112,8 @@ def sidecar(
     }
 
 
-def volumes(binding: Binding) -> list[Json]:
+@_kept
+def volumes(binding: Binding) -> Sequence[Json]:
     """The identity, for the sidecar alone, token and session, in memory, and a volume with nothing.
 
     What is in memory does not keep a cluster autoscaler from removing the node, unlike what is on
@@ -116,7 +132,8 @@ def token_mount() -> Json:
     return {"name": TOKEN_VOLUME, "mountPath": TOKEN_DIRECTORY, "readOnly": True}
 
 
-def container_credentials(binding: Binding) -> dict[str, str]:
+@_kept
+def container_credentials(binding: Binding) -> Mapping[str, str]:
     """Where an SDK finds the sidecar, and what it shows there.
 
     One without the other is worse than neither: the token would go to somebody else's endpoint.
@@ -129,7 +146,8 @@ def container_credentials(binding: Binding) -> dict[str, str]:
     }
 
 
-def imds(binding: Binding) -> dict[str, str]:
+@_kept
+def imds(binding: Binding) -> Mapping[str, str]:
     """Where an SDK looks for IMDS, or that it must not look for the node's."""
     if not binding.settings.imds:
         return {"AWS_EC2_METADATA_DISABLED": "true"}
@@ -137,7 +155,8 @@ def imds(binding: Binding) -> dict[str, str]:
     return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{binding.settings.port}/"}
 
 
-def region(binding: Binding) -> dict[str, str]:
+@_kept
+def region(binding: Binding) -> Mapping[str, str]:
     """The region of the session; SDKs read the one or the other."""
     return dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), binding.settings.signing_region)
 
@@ -147,13 +166,8 @@ def _wiring(binding: Binding) -> Wiring:
     return tokenwiring.of(identity) if isinstance(identity, TokenIdentity) else NO_WIRING
 
 
-def _sidecar_environment(
-    binding: Binding, told: Settings, start_after: datetime | None
-) -> list[Json]:
-    spelt = dict(_spelt(told))
-    if start_after is not None:
-        spelt[variable("start_after")] = start_after.isoformat().replace("+00:00", "Z")
-    settings = [{"name": name, "value": value} for name, value in spelt.items()]
+def _sidecar_environment(binding: Binding, told: Settings) -> list[Json]:
+    settings = [{"name": name, "value": literal(value)} for name, value in told.to_env().items()]
     template = binding.role_session_name
     if template is None:
         return settings
@@ -166,12 +180,6 @@ def _sidecar_environment(
         for name, path in used.values()
     ]
     return [*fields, *settings, {"name": variable("role_session_name"), "value": template}]
-
-
-@lru_cache(maxsize=1024)
-def _spelt(settings: Settings) -> Mapping[str, str]:
-    """What a binding's sidecars share; kept, because spelling it takes as long as all the rest."""
-    return {name: literal(value) for name, value in settings.to_env().items()}
 
 
 def _security_context(group: int) -> Json:

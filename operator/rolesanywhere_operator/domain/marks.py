@@ -5,6 +5,7 @@ Anybody can write such an annotation, so nothing that matters for security may r
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from rolesanywhere_contract.names import (
     IDENTITY_VOLUME,
@@ -15,6 +16,9 @@ from rolesanywhere_contract.names import (
 )
 from rolesanywhere_operator.domain import manifests, pods
 from rolesanywhere_operator.domain.pods import Json
+
+# `json.dumps` would make such an encoder for each pod.
+_encoded: Final = json.JSONEncoder(sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,7 @@ class Mark:
     def __str__(self) -> str:
         # Not asdict, which copies in depth and takes ten times as long.
         fields = {name: getattr(self, name) for name in self.__slots__}
-        return json.dumps(fields, sort_keys=True)
+        return _encoded(fields)
 
 
 def read(pod: Json) -> Mark | None:
@@ -59,8 +63,10 @@ def is_injected(pod: Json) -> bool:
     Judged by its shape too, because anybody can write an annotation. Not by its image: other
     webhooks rewrite images to point at mirrors.
     """
+    if read(pod) is None:
+        return False
     sidecars = [one for one in pods.init_containers(pod) if one.get("name") == SIDECAR_CONTAINER]
-    return read(pod) is not None and len(sidecars) == 1 and _is_our_make(sidecars[0])
+    return len(sidecars) == 1 and _is_our_make(sidecars[0])
 
 
 def _is_our_make(container: Json) -> bool:

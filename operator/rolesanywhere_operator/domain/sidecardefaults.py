@@ -28,6 +28,9 @@ class SidecarDefaults:
     resources: Mapping[str, Any] | None = None
     log_level: str = "info"
 
+    def __hash__(self) -> int:
+        return hash(self.image)  # There is one of them; resources have no hash.
+
     def image_for(self, binding: Binding) -> str:
         """The image of ``binding``'s sidecars."""
         in_token = isinstance(binding.identity, TokenIdentity)

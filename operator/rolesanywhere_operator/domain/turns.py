@@ -8,7 +8,7 @@ all while there is no queue. Never promises a place: sidecars back off where the
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 # A sidecar believes in no turn further ahead than an hour; a minute is for clocks that differ.
 # Who would be later than that comes then, and finds its place by backing off.
@@ -18,8 +18,7 @@ LONGEST_WAIT: Final = timedelta(minutes=59)
 BURST_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(NamedTuple):
     """Whose sessions count together: CreateSession's quota is by account and region."""
 
     partition: str

@@ -117,7 +117,7 @@ class Reflector(Generic[T]):
         held: dict[str, dict[str, T]] = {}
         for item in listed.get("items") or ():
             namespace, name = _key(item)
-            held.setdefault(namespace, {})[name] = self._read(item)
+            held.setdefault(namespace, {})[name] = self._understood(namespace, name, item)
         self._held = held
         self._version = _version(listed)
         self._synced, self._heard = True, self._clock()
@@ -136,7 +136,8 @@ class Reflector(Generic[T]):
         namespace, name = _key(item)
         match kind:
             case "ADDED" | "MODIFIED":
-                self._held.setdefault(namespace, {})[name] = self._read(item)
+                found = self._understood(namespace, name, item)
+                self._held.setdefault(namespace, {})[name] = found
             case "DELETED":
                 self._held.get(namespace, {}).pop(name, None)
             case "BOOKMARK":
@@ -144,6 +145,14 @@ class Reflector(Generic[T]):
             case _:
                 log.warning("unknown watch event", extra={"path": self._path, "type": kind})
         self._version = _version(item) or self._version
+
+    def _understood(self, namespace: str, name: str, item: Json) -> T:
+        """As `read` understands it; the very same where that is equal, as after a new status.
+
+        Who keeps something for an object finds it again without a look at all of it.
+        """
+        fresh, known = self._read(item), self._held.get(namespace, {}).get(name)
+        return fresh if known is None or known != fresh else known
 
     async def _pause(self, problem: KubeError) -> None:
         limit = min(FIRST_PAUSE_SECONDS * 2**self._failures, LAST_PAUSE_SECONDS)

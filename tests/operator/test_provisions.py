@@ -115,6 +115,20 @@ async def test_a_driver_that_is_removed_is_missed() -> None:
     assert reason(await provisions.obstacle(THEIRS)) == "DriverMissing"
 
 
+async def test_drivers_that_nobody_names_any_more_are_forgotten() -> None:
+    cluster = Cluster()
+    cluster.has_driver("certificates.example.com", "Ephemeral")
+    provisions = cluster.provisions()
+    await provisions.obstacle(THEIRS)
+    for number in range(100):
+        await provisions.obstacle(CsiIdentity(driver=f"number-{number}.example.com"))
+        cluster.now += ABSENCE / 10
+    assert provisions.size < 15
+    cluster.now += PRESENCE
+    await provisions.obstacle(PROJECTED)
+    assert provisions.size == 1
+
+
 async def test_pod_certificates_are_looked_for_in_every_version_of_their_group() -> None:
     cluster = Cluster()
     cluster.serves(v1=["certificatesigningrequests"])

@@ -6,13 +6,13 @@ watch would be a connection for each.
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from rolesanywhere_operator.domain import bindings, podsecurity, prerequisites
 from rolesanywhere_operator.domain.bindings import Binding
@@ -51,25 +51,33 @@ class _Answer:
 
 
 class Provisions:
-    """What was found out of the cluster, and when."""
+    """What was found out of the cluster, and when.
+
+    An answer is forgotten once it is too old, so that names which no binding has any more go.
+    """
 
     def __init__(self, kube: Client, *, now: Callable[[], datetime]) -> None:
         self._kube = kube
         self._now = now
         self._known: dict[Prerequisite, _Answer] = {}
-        # Many bindings that need the same ask once.
-        self._asking: defaultdict[Prerequisite, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Many bindings that need the same ask once. A lock stays for as long as somebody holds it.
+        self._asking: WeakValueDictionary[Prerequisite, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def size(self) -> int:
+        """How many answers are kept, and how many are waited for."""
+        return len(self._known) + len(self._asking)
 
     async def obstacle(self, identity: Identity) -> Obstacle | None:
         """What ``identity`` lacks in this cluster. Raises `KubeError` worth another try."""
         needed = prerequisites.of(identity)
         if needed is None:
             return None
-        async with self._asking[needed]:
+        async with self._asking.setdefault(needed, asyncio.Lock()):
             known = self._known.get(needed)
             if known is None or not known.is_fresh(self._now()):
                 known = _Answer(await self._asked(needed), self._now())
-                self._known[needed] = known
+                self._keep(needed, known)
         return known.obstacle
 
     async def pod_security(self, binding: Binding) -> Obstacle | None:
@@ -86,6 +94,10 @@ class Provisions:
         if forbidden is None:
             return None
         return Obstacle(Reason.POD_SECURITY_FORBIDS, str(forbidden))
+
+    def _keep(self, needed: Prerequisite, answer: _Answer) -> None:
+        fresh = {one: known for one, known in self._known.items() if known.is_fresh(answer.at)}
+        self._known = fresh | {needed: answer}
 
     async def _asked(self, needed: Prerequisite) -> Obstacle | None:
         try:

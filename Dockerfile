@@ -34,9 +34,15 @@ RUN python3 -m compileall -q /app && rm -rf /app/bin
 FROM installer AS operator-app
 COPY requirements/operator.txt .
 RUN /installer/bin/pip install --no-compile --no-deps --require-hashes --target /app --requirement operator.txt
+# Of the Kubernetes client we have the connection, and nothing loads its classes for every kind of
+# object: without them the image is less than half as large.
+RUN cd /app/kubernetes && rm -r client/api/[!_]* client/models/[!_]* aio/client/api/[!_]* aio/client/models/[!_]* \
+    && find . -name '*_test.py' -delete
 COPY sidecar/rolesanywhere_contract /app/rolesanywhere_contract
 COPY operator/rolesanywhere_operator /app/rolesanywhere_operator
 RUN python3 -m compileall -q /app && rm -rf /app/bin
+# A newer client that loads one of them after all fails here, and not in a cluster.
+RUN PYTHONPATH=/app python3 -c "import rolesanywhere_operator.controller.app, rolesanywhere_operator.webhook.app, rolesanywhere_operator.cli.commands"
 
 FROM ${BASE_IMAGE} AS runtime
 # Python images bring pip along, or the means to make it; nothing here may install at run time.

@@ -3,6 +3,7 @@
 Never opens a file: whether a path leads anywhere is found out by who needs it.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -17,8 +18,9 @@ from rolesanywhere_contract.environment import (
     text,
     whole_number,
 )
-from rolesanywhere_operator.domain import nodepaths, quantities
+from rolesanywhere_operator.domain import egress, nodepaths, quantities
 from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN, trust_domain
+from rolesanywhere_operator.domain.egress import CABundle, Proxy
 from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 
 PREFIX: Final = "ROLESANYWHERE_OPERATOR_"
@@ -44,6 +46,22 @@ def _hosts(given: str) -> frozenset[str]:
 def _host_paths(given: str) -> frozenset[str]:
     """Absolute paths, with commas between them."""
     return frozenset(nodepaths.checked(path.strip()) for path in given.split(","))
+
+
+def _proxy(given: str) -> Proxy | None:
+    return egress.proxy(_json(given, 'such as {"url": "http://proxy.example:3128"}'))
+
+
+def _ca_bundle(given: str) -> CABundle | None:
+    return egress.ca_bundle(_json(given, 'such as {"configMap": {"name": "ca-bundle"}}'))
+
+
+def _json(given: str, expected: str) -> object:
+    try:
+        return json.loads(given)
+    except ValueError:
+        # It is not repeated: there may be a password in it.
+        raise ValueError(f"is not JSON, expected {expected}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +142,20 @@ class WebhookSettings(Settings):
         default="info",
         metadata=described(log_level, "how much it says, where a binding does not tell"),
     )
+    sidecar_proxy: Proxy | None = field(
+        default=None,
+        metadata=described(
+            _proxy, "HTTP proxy that leads it to AWS, in JSON as spec.sidecar.proxy (default: none)"
+        ),
+    )
+    sidecar_ca_bundle: CABundle | None = field(
+        default=None,
+        metadata=described(
+            _ca_bundle,
+            "CA bundle for its endpoint's TLS, in JSON as spec.sidecar.caBundle (default: its"
+            " image's)",
+        ),
+    )
     turns_per_minute: int = field(
         default=270,
         metadata=described(
@@ -148,6 +180,8 @@ class WebhookSettings(Settings):
             pkcs11_image=self.sidecar_pkcs11_image,
             resources=self.sidecar_resources,
             log_level=self.sidecar_log_level,
+            proxy=self.sidecar_proxy,
+            ca_bundle=self.sidecar_ca_bundle,
         )
 
 

@@ -32,6 +32,11 @@ PKCS11_VOLUMES: Final = "rolesanywhere-pkcs11-"
 PKCS11_DIRECTORY: Final = "/var/run/rolesanywhere-pkcs11"
 PKCS11_STATE_DIRECTORY: Final = f"{PKCS11_DIRECTORY}/state"
 PIN_LATCH_PATH: Final = f"{PKCS11_STATE_DIRECTORY}/refused-pins"
+# The authorities that the endpoint's TLS is to chain to; the sidecar's alone.
+CA_BUNDLE_VOLUME: Final = "rolesanywhere-ca-bundle"
+CA_BUNDLE_DIRECTORY: Final = "/var/run/rolesanywhere-ca-bundle"
+CA_BUNDLE_FILE: Final = "ca.crt"
+CA_BUNDLE_PATH: Final = f"{CA_BUNDLE_DIRECTORY}/{CA_BUNDLE_FILE}"
 IDENTITY_DIRECTORY: Final = "/var/run/secrets/rolesanywhere-identity"
 TOKEN_DIRECTORY: Final = "/var/run/secrets/rolesanywhere"  # noqa: S105 - a folder
 TOKEN_PATH: Final = f"{TOKEN_DIRECTORY}/token"

@@ -44,6 +44,15 @@ MATRIX: Final[dict[str, dict[str, Any]]] = {
     "other sidecars": {
         "sidecar": {"resources": {"limits": {"memory": "256Mi", "cpu": 1}}, "logLevel": "warning"}
     },
+    "sidecars behind a proxy": {
+        "sidecar": {
+            "proxy": {
+                "url": "http://proxy.example:3128",
+                "noProxy": [".corp.example", "10.0.0.0/8"],
+            },
+            "caBundle": {"configMap": {"name": "corp-authorities", "key": "bundle.pem"}},
+        }
+    },
     "another trust domain": {"trustDomain": "prod.example"},
     "the webhook elsewhere": {"webhook": SCHEDULING},
     "the controller elsewhere": {"controller": SCHEDULING},

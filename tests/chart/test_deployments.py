@@ -157,6 +157,29 @@ def test_sidecars_may_be_without_requests_and_limits(helm: Path) -> None:
     assert told.sidecar_defaults.resources_for(a_binding()) == {}
 
 
-@pytest.mark.parametrize("sidecar", [None, {"resources": None, "logLevel": None}], ids=json.dumps)
+def test_a_way_to_aws_is_told_in_the_words_of_a_binding(helm: Path) -> None:
+    as_it_comes = set_up(helm)
+    assert (as_it_comes.sidecar_proxy, as_it_comes.sidecar_ca_bundle) == (None, None)
+    proxy = {"url": "http://proxy.example:3128", "noProxy": [".corp.example", "fd00::/8"]}
+    told = set_up(helm, sidecar={"proxy": proxy, "caBundle": {"configMap": {"name": "corp"}}})
+    said = a_binding(sidecar={"proxy": proxy, "caBundle": {"configMap": {"name": "corp"}}})
+    assert said.sidecar_proxy is not None
+    assert told.sidecar_proxy == said.sidecar_proxy
+    assert told.sidecar_ca_bundle == said.sidecar_ca_bundle
+    secret = {"urlSecretRef": {"name": "proxy", "key": "url"}}
+    told = set_up(helm, sidecar={"proxy": secret})
+    assert told.sidecar_proxy == a_binding(sidecar={"proxy": secret}).sidecar_proxy
+
+
+@pytest.mark.parametrize(
+    "sidecar",
+    [
+        None,
+        {"resources": None, "logLevel": None, "proxy": None, "caBundle": None},
+        {"proxy": {"url": None, "urlSecretRef": None, "noProxy": None}},
+        {"caBundle": {"configMap": None}},
+    ],
+    ids=json.dumps,
+)
 def test_no_word_on_sidecars_is_the_default(helm: Path, sidecar: Any) -> None:
     assert set_up(helm, sidecar=sidecar).sidecar_defaults == set_up(helm).sidecar_defaults

@@ -270,6 +270,39 @@ def test_without_being_asked_for_nothing_needs_prometheus(helm: Path) -> None:
             {"sidecar": {"resources": {"limits": {"memory": "1GB"}}}},
             "at '/sidecar/resources/limits/memory'",
         ),
+        ({"sidecar": {"proxy": {"url": "socks5://proxy"}}}, "at '/sidecar/proxy/url': 'socks5:"),
+        ({"sidecar": {"proxy": {"url": "proxy.example:3128"}}}, "at '/sidecar/proxy/url'"),
+        ({"sidecar": {"proxy": {"URL": "http://proxy"}}}, "'URL' not allowed"),
+        (
+            {"sidecar": {"proxy": {"url": "http://proxy", "noProxy": ["a,b"]}}},
+            "at '/sidecar/proxy/noProxy/0': 'a,b' does not match",
+        ),
+        (
+            {"sidecar": {"proxy": {"url": "http://svc:hunter2@proxy.example"}}},
+            "sidecar.proxy.url: holds a user or a password, and a secret does not belong into"
+            " values: put the URL into a Secret of each namespace with bindings, and name that in"
+            " sidecar.proxy.urlSecretRef",
+        ),
+        (
+            {"sidecar": {"proxy": {"urlSecretRef": {"name": "proxy"}}}},
+            "sidecar.proxy.urlSecretRef: name or key is not set: name the Secret and its key",
+        ),
+        (
+            {"sidecar": {"proxy": {"url": "http://a", "urlSecretRef": {"name": "b", "key": "c"}}}},
+            "sidecar.proxy: url and urlSecretRef are set: leave one of them empty",
+        ),
+        (
+            {"sidecar": {"proxy": {"noProxy": [".corp.example"]}}},
+            "sidecar.proxy.noProxy: is set, and there is no proxy: set url or urlSecretRef",
+        ),
+        (
+            {"sidecar": {"caBundle": {"configMap": {"name": "A_b"}}}},
+            "at '/sidecar/caBundle/configMap/name'",
+        ),
+        (
+            {"sidecar": {"caBundle": {"configMap": {"name": "a", "key": "b/c"}}}},
+            "at '/sidecar/caBundle/configMap/key'",
+        ),
         ({"bindings": {"requireAssume": "no"}}, "at '/bindings/requireAssume': got string"),
         ({"images": {"pullSecrets": [{"name": "x"}]}}, "at '/images/pullSecrets/0': got object"),
         ({"images": {"digests": {"operator": "abc"}}}, "at '/images/digests/operator'"),
@@ -288,6 +321,14 @@ def test_a_mistaken_value_is_told_with_its_place(
 ) -> None:
     with pytest.raises(HelmFailed, match=re.escape(sentence)):
         render(helm, namespace="aws-system", values=values)
+
+
+def test_a_proxys_password_is_not_repeated_in_the_refusal(helm: Path) -> None:
+    """Nor in what a pipeline keeps of it."""
+    for url in ("http://svc:hunter2@proxy.example", "svc:hunter2@proxy", "socks5://svc:hunter2@x"):
+        with pytest.raises(HelmFailed, match="a secret does not belong into values") as caught:
+            render(helm, namespace="aws-system", values={"sidecar": {"proxy": {"url": url}}})
+        assert "hunter2" not in str(caught.value)
 
 
 def schemas(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -51,6 +51,14 @@ def pkcs11(**fields: Any) -> dict[str, Any]:
     return identity(pkcs11=PKCS11 | fields)
 
 
+def proxy(**fields: Any) -> dict[str, Any]:
+    return {"sidecar": {"proxy": fields}}
+
+
+def ca_bundle(**config_map: Any) -> dict[str, Any]:
+    return {"sidecar": {"caBundle": {"configMap": config_map}}}
+
+
 GOOD: dict[str, dict[str, Any]] = {
     "the least": {},
     "everything": {
@@ -76,6 +84,19 @@ GOOD: dict[str, dict[str, Any]] = {
         },
     },
     "empty texts": {"region": "", "endpoint": "", "podSelector": {}, "serviceAccountNames": []},
+    "a proxy": proxy(url="http://proxy.corp.example:3128"),
+    "a proxy by TLS, with all of it": proxy(
+        url="https://[2001:db8::1]/",
+        noProxy=["*", "vpce.example", ".corp.example", "*.a.example:443", "10.0.0.0/8", "fd00::/8"],
+    ),
+    "a proxy that asks for a password": proxy(
+        urlSecretRef={"name": "proxy", "key": "url"}, noProxy=["192.0.2.1"]
+    ),
+    "no proxy and the usual authorities, whatever the operator has": {
+        "sidecar": {"proxy": {}, "caBundle": {}}
+    },
+    "authorities": ca_bundle(name="corp.authorities"),
+    "authorities by another key": ca_bundle(name="corp", key="ca-bundle.pem"),
     "an endpoint on loopback": {"endpoint": "http://127.0.0.1:8080"},
     "a role with a path": {"roleArn": "arn:aws:iam::111122223333:role/a/b:c/reports"},
     "China": {
@@ -481,6 +502,55 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the port of the probes": ({"sidecar": {"port": 9912}}, "9912 is the port of the sidecar's"),
     "a privileged port": ({"sidecar": {"port": 80}}, "should be greater than or equal to 1024"),
+    "a proxy with a password": (
+        proxy(url="http://svc:hunter2@proxy.example:3128"),
+        "the URL must not hold a user or a password, for a secret does not belong into a binding,"
+        " which others can read; put the URL into a Secret and name that in urlSecretRef",
+    ),
+    "a proxy of another kind": (
+        proxy(url="socks5://proxy.example"),
+        "spec.sidecar.proxy.url: Invalid value: expected the URL of an HTTP proxy,"
+        " http://<host>[:<port>]",
+    ),
+    "a proxy without a scheme": (proxy(url="proxy.example:3128"), "expected the URL of an HTTP"),
+    "a proxy with a path": (
+        proxy(url="http://proxy.example/x"),
+        "expected the URL of an HTTP",
+    ),
+    "a proxy with two URLs": (
+        proxy(url="http://proxy.example", urlSecretRef={"name": "a", "key": "b"}),
+        "expected url or urlSecretRef, got both; a proxy has one URL",
+    ),
+    "exceptions from no proxy": (
+        proxy(noProxy=[".corp.example"]),
+        "spec.sidecar.proxy.noProxy: Invalid value: exceptions from no proxy, expected url or"
+        " urlSecretRef besides",
+    ),
+    "an exception that is a list": (
+        proxy(url="http://proxy.example", noProxy=["a.example,b.example"]),
+        '"a.example,b.example": expected a host, a domain such as .corp.example, an address, a'
+        " network such as 10.0.0.0/8, or *",
+    ),
+    "an exception that is a URL": (
+        proxy(url="http://proxy.example", noProxy=["https://a.example"]),
+        "expected a host, a domain such as .corp.example",
+    ),
+    "a proxy in no Secret": (
+        proxy(urlSecretRef={"name": "A_b", "key": "url"}),
+        '"A_b": expected the name of a Secret',
+    ),
+    "a proxy's key that is a path": (
+        proxy(urlSecretRef={"name": "a", "key": "b/c"}),
+        '"b/c": expected a key of a Secret',
+    ),
+    "authorities in no ConfigMap": (
+        ca_bundle(name="A_b"),
+        "\"A_b\": expected the name of a ConfigMap, lower case letters, digits, '-' and '.'",
+    ),
+    "authorities' key that is a path": (
+        ca_bundle(name="a", key="b/c"),
+        "\"b/c\": expected a key of a ConfigMap, letters, digits, '-', '_' and '.'",
+    ),
     "a log level that is none": ({"sidecar": {"logLevel": "loud"}}, 'Unsupported value: "loud"'),
     "a field nobody knows": ({"roleARN": ROLE}, 'unknown field "spec.roleARN"'),
 }
@@ -539,12 +609,18 @@ def _spoken(rule: dict[str, str]) -> list[str]:
     return [text for text in texts if len(text) > 12]
 
 
-def test_a_pin_is_not_repeated_in_the_refusal(schema: ControlPlane) -> None:
-    spec = BAD["a PIN that all can read"][0]
+@pytest.mark.parametrize(
+    ("what", "secret"),
+    [("a PIN that all can read", "123456"), ("a proxy with a password", "hunter2")],
+)
+def test_a_secret_is_not_repeated_in_the_refusal(
+    schema: ControlPlane, what: str, secret: str
+) -> None:
     with pytest.raises(KubectlFailed) as caught:
-        create(schema, "default", a_raw_binding(**spec))
+        create(schema, "default", a_raw_binding(**BAD[what][0]))
     assert "is invalid" in str(caught.value)
-    assert "123456" not in str(caught.value)
+    assert secret in json.dumps(BAD[what][0])
+    assert secret not in str(caught.value)
 
 
 def test_a_name_that_no_label_could_hold_is_refused(schema: ControlPlane, namespace: str) -> None:
@@ -564,11 +640,13 @@ def test_a_rule_holds_for_changes_too(schema: ControlPlane, namespace: str) -> N
 
 
 def test_defaults_are_the_documented_ones(schema: ControlPlane, namespace: str) -> None:
-    spec = create(schema, namespace, a_raw_binding(sidecar={}))["spec"]
+    bundle = {"configMap": {"name": "corp"}}
+    spec = create(schema, namespace, a_raw_binding(sidecar={"caBundle": bundle}))["spec"]
     assert (spec["durationSeconds"], spec["imds"]) == (3600, True)
     assert spec["allowSharedProcessNamespace"] is False
     assert spec["identity"]["secret"]["certificateKey"] == "tls.crt"
-    # The level is the operator's to choose, where a binding does not.
+    assert spec["sidecar"].pop("caBundle") == {"configMap": {"name": "corp", "key": "ca.crt"}}
+    # The level and the proxy are the operator's to choose, where a binding does not.
     assert spec["sidecar"] == {"port": 9911}
 
 
@@ -615,10 +693,25 @@ def test_a_status_is_written_apart_and_shown_in_columns(
     ]  # fmt: skip
 
 
+def test_no_proxy_is_another_word_than_no_word_on_one(schema: ControlPlane, namespace: str) -> None:
+    nothing: dict[str, Any] = {"proxy": {}, "caBundle": {}}
+    taken = create(schema, namespace, a_raw_binding(sidecar=nothing))
+    assert nothing.items() <= taken["spec"]["sidecar"].items()
+    assert bindings.parse(taken).sidecar_proxy is not None
+
+
 def test_every_field_is_explained(schema: ControlPlane) -> None:
     explained = schema.kubectl("explain", "rab.spec.identity.pkcs11.pinSecretRef")
     assert "Where the PIN of the token's user is; absent" in explained
-    for field in ("spec", "spec.podSelector", "spec.sidecar", "status", "status.pods"):
+    for field in (
+        "spec",
+        "spec.podSelector",
+        "spec.sidecar",
+        "spec.sidecar.proxy",
+        "spec.sidecar.caBundle",
+        "status",
+        "status.pods",
+    ):
         assert "<no description>" not in schema.kubectl("explain", f"rab.{field}")
 
 

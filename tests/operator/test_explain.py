@@ -58,8 +58,10 @@ def allowed(case: Path) -> list[str]:
 def setup_of(case: Path) -> list[str]:
     chosen = case / "defaults.yaml"
     given = yaml.safe_load(chosen.read_text()) if chosen.exists() else {}
-    texts = {"log-level": given.get("log_level"), "resources": json.dumps(given.get("resources"))}
-    return [f"--sidecar-{name}={text}" for name, text in texts.items() if given]
+    return [
+        f"--sidecar-{name.replace('_', '-')}={one if isinstance(one, str) else json.dumps(one)}"
+        for name, one in given.items()
+    ]
 
 
 @pytest.mark.parametrize("case", EXPLAINED, ids=name_of)

@@ -1,6 +1,6 @@
 """A folder under ``golden`` is the spec: a pod, its namespace's bindings, what becomes of it."""
 
-from dataclasses import replace
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from rolesanywhere_operator.domain import bindings, injection, selection
 from rolesanywhere_operator.domain.bindings import InvalidBinding
 from rolesanywhere_operator.domain.decisions import Inject, Refuse
 from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
-from tests.operator.builders import DEFAULTS
+from rolesanywhere_operator.settings import PREFIX, WebhookSettings
+from tests.operator.builders import IMAGE, PKCS11_IMAGE
 
 GOLDEN = Path(__file__).parent / "golden"
 INJECTED = sorted(path.parent for path in GOLDEN.glob("*/injected.yaml"))
@@ -40,8 +41,15 @@ def bindings_of(case: Path) -> selection.Bindings:
 
 
 def defaults_of(case: Path) -> SidecarDefaults:
+    """What the webhook makes of what the case has it told."""
     chosen = case / "defaults.yaml"
-    return replace(DEFAULTS, **read(chosen)) if chosen.exists() else DEFAULTS
+    given = read(chosen) if chosen.exists() else {}
+    texts = {"image": IMAGE, "pkcs11_image": PKCS11_IMAGE} | {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in given.items()
+    }
+    env = {f"{PREFIX}SIDECAR_{name.upper()}": text for name, text in texts.items()}
+    return WebhookSettings.from_env(env).sidecar_defaults
 
 
 def injected(pod: Any, case: Path) -> Any:

@@ -149,7 +149,9 @@ def a_sidecar_like_ours() -> Json:
     return manifests.sidecar(a_binding(), DEFAULTS)
 
 
-@pytest.mark.parametrize("volume", manifests.volumes(a_binding()), ids=lambda one: one["name"])
+@pytest.mark.parametrize(
+    "volume", manifests.volumes(a_binding(), DEFAULTS), ids=lambda one: one["name"]
+)
 def test_a_volume_of_our_name_that_is_not_ours_is_refused(volume: Json) -> None:
     pod = a_pod(volumes=[{"name": volume["name"], "emptyDir": {}}])
     decision = selection.decide(pod, "team-a", by_name(a_binding()))
@@ -211,7 +213,7 @@ def test_a_token_mount_of_an_injected_pod_that_was_changed_is_refused(change: Js
         a_container(volumeMounts=[mount]),
         annotations={"rolesanywhere.dev/injected": MARK},
         initContainers=[a_sidecar_like_ours()],
-        volumes=manifests.volumes(a_binding()),
+        volumes=manifests.volumes(a_binding(), DEFAULTS),
     )
     decision = selection.decide(pod, "team-a", by_name(a_binding()))
     assert isinstance(decision, Refuse)

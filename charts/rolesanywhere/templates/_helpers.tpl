@@ -66,6 +66,34 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end -}}
 
+{{/* The proxy of sidecars, in JSON as a binding has it; nothing where there is none. */}}
+{{- define "rolesanywhere.sidecarProxy" -}}
+{{- $given := (.Values.sidecar).proxy | default dict -}}
+{{- $secret := $given.urlSecretRef | default dict -}}
+{{- $told := dict -}}
+{{- with $given.url }}{{ $_ := set $told "url" . }}{{ end -}}
+{{- if or $secret.name $secret.key }}{{ $_ := set $told "urlSecretRef" $secret }}{{ end -}}
+{{- with $given.noProxy }}{{ $_ := set $told "noProxy" . }}{{ end -}}
+{{- if contains "@" ($given.url | default "") -}}
+{{- fail "sidecar.proxy.url: holds a user or a password, and a secret does not belong into values: put the URL into a Secret of each namespace with bindings, and name that in sidecar.proxy.urlSecretRef" -}}
+{{- else if and $given.url $told.urlSecretRef -}}
+{{- fail "sidecar.proxy: url and urlSecretRef are set: leave one of them empty" -}}
+{{- else if and $told.urlSecretRef (not (and $secret.name $secret.key)) -}}
+{{- fail "sidecar.proxy.urlSecretRef: name or key is not set: name the Secret and its key, or neither" -}}
+{{- else if and $told.noProxy (not (or $given.url $told.urlSecretRef)) -}}
+{{- fail "sidecar.proxy.noProxy: is set, and there is no proxy: set url or urlSecretRef, or leave it empty" -}}
+{{- end -}}
+{{- with $told }}{{ toJson . }}{{ end -}}
+{{- end -}}
+
+{{/* The CA bundle of sidecars, likewise. */}}
+{{- define "rolesanywhere.sidecarCaBundle" -}}
+{{- $given := ((.Values.sidecar).caBundle).configMap | default dict -}}
+{{- with $given.name -}}
+{{- dict "configMap" (dict "name" . "key" ($given.key | default "ca.crt")) | toJson -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The ServiceAccount of a component; call with (list . "webhook"). */}}
 {{- define "rolesanywhere.serviceAccountName" -}}
 {{- $root := index . 0 -}}

@@ -21,6 +21,8 @@ _METAVARS: Final = {
     "sidecar_pkcs11_image": "IMAGE",
     "sidecar_resources": "JSON",
     "sidecar_log_level": "LEVEL",
+    "sidecar_proxy": "JSON",
+    "sidecar_ca_bundle": "JSON",
 }
 # What the chart names them, where nobody says more.
 _IMAGES: Final = {

@@ -9,6 +9,7 @@ from typing import Any
 from rolesanywhere_operator.cli.printing import field, listed
 from rolesanywhere_operator.domain import pods
 from rolesanywhere_operator.domain.decisions import Inject, Leave, Refuse
+from rolesanywhere_operator.domain.egress import Egress
 from rolesanywhere_operator.domain.explanation import Explanation
 
 
@@ -75,6 +76,8 @@ def _injection(explanation: Explanation, decision: Inject) -> Iterator[str]:
     yield field("binding", f"{binding.name}: {explanation.why}")
     yield field("role", str(binding.settings.role_arn))
     yield field("identity", str(binding.identity))
+    if explanation.egress is not None:
+        yield from _way_out(explanation.egress)
     yield field("containers", ", ".join(decision.containers))
     names = [str(one["name"]) for one in pods.every_container(pod)]
     if left_out := [name for name in names if name not in decision.containers]:
@@ -83,6 +86,14 @@ def _injection(explanation: Explanation, decision: Inject) -> Iterator[str]:
         yield field("adds", "nothing: the pod has its sidecar already")
         return
     yield from listed("adds", _additions(pod, after))
+
+
+def _way_out(egress: Egress) -> Iterator[str]:
+    """What leads the sidecar to AWS otherwise than usual."""
+    if egress.proxy.url or egress.proxy.secret:
+        yield field("proxy", str(egress.proxy))
+    if egress.ca_bundle.config_map:
+        yield field("CA bundle", str(egress.ca_bundle.config_map))
 
 
 def _additions(pod: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

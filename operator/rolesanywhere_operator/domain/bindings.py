@@ -17,8 +17,9 @@ from rolesanywhere_contract.names import (
     TOKEN_PATH,
 )
 from rolesanywhere_contract.settings import Settings, variable
-from rolesanywhere_operator.domain import identityspec, selectors
+from rolesanywhere_operator.domain import egress, identityspec, selectors
 from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
+from rolesanywhere_operator.domain.egress import CABundle, InvalidEgress, Proxy
 from rolesanywhere_operator.domain.identities import (
     CERTIFICATE_FILE,
     CLIENT_MODULE,
@@ -89,6 +90,8 @@ class Binding:
     sidecar_image: str | None
     sidecar_resources: Mapping[str, Any] | None
     sidecar_log_level: str | None
+    sidecar_proxy: Proxy | None
+    sidecar_ca_bundle: CABundle | None
 
     def __hash__(self) -> int:
         # Of what tells bindings apart: what pods of one share is kept by it (`manifests`), and to
@@ -119,6 +122,8 @@ def parse(
     settings = _tried(mistakes, lambda: _settings(spec, identity))
     session_name = _tried(mistakes, lambda: _session_name(spec.get("roleSessionName")))
     requirements = _tried(mistakes, lambda: _requirements(mapping(spec.get("podSelector"))))
+    proxy = _tried(mistakes, lambda: _egress(sidecar, "proxy", egress.proxy))
+    ca_bundle = _tried(mistakes, lambda: _egress(sidecar, "caBundle", egress.ca_bundle))
     if mistakes or settings is None or requirements is None or identity is None:
         raise InvalidBinding(tuple(mistakes))
     return Binding(
@@ -135,6 +140,8 @@ def parse(
         sidecar_image=_text(sidecar.get("image")) or None,
         sidecar_resources=mapping(sidecar.get("resources")) or None,
         sidecar_log_level=_text(sidecar.get("logLevel")) or None,
+        sidecar_proxy=proxy,
+        sidecar_ca_bundle=ca_bundle,
     )
 
 
@@ -268,6 +275,14 @@ def _identity(spec: Mapping[str, Any], metadata: Mapping[str, Any], trust_domain
         return identityspec.parse(mapping(spec.get("identity")), owner)
     except InvalidIdentity as wrong:
         raise InvalidBinding(wrong.mistakes) from wrong
+
+
+def _egress(sidecar: Mapping[str, Any], field: str, read: Callable[[object], T]) -> T:
+    try:
+        return read(sidecar.get(field))
+    except InvalidEgress as wrong:
+        mistakes = (f"spec.sidecar.{field}: {mistake}" for mistake in wrong.mistakes)
+        raise InvalidBinding(tuple(mistakes)) from wrong
 
 
 def _at(spec: Mapping[str, Any], path: str) -> object:

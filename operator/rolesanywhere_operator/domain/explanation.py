@@ -25,6 +25,7 @@ from rolesanywhere_operator.domain.bindings import Entry, InvalidBinding
 from rolesanywhere_operator.domain.certnames import DEFAULT_TRUST_DOMAIN
 from rolesanywhere_operator.domain.conditions import Truth
 from rolesanywhere_operator.domain.decisions import Decision, Inject, Reason, Refuse
+from rolesanywhere_operator.domain.egress import Egress
 from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
 from rolesanywhere_operator.domain.untyped import items, mapping
 from rolesanywhere_operator.domain.workloads import Workload
@@ -63,8 +64,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Of one pod. ``pod`` is as it would be, None unless injected; ``unready`` is what the status
-    of its binding says against it, ``notes`` what else its author might want to know."""
+    """Of one pod. ``pod`` is as it would be, and ``egress`` its sidecar's way to AWS, both None
+    unless injected; ``unready`` is what the status of its binding says against it, ``notes`` what
+    else its author might want to know."""
 
     workload: Workload
     namespace: str
@@ -73,6 +75,7 @@ class Explanation:
     candidates: tuple[Candidate, ...]
     operations: tuple[injection.Operation, ...]
     pod: Json | None
+    egress: Egress | None
     unready: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -106,9 +109,11 @@ def explain(
     }
     decision = podsecurity.judged(selection.decide(pod, namespace, entries), enforced)
     operations: list[injection.Operation] = []
+    egress: Egress | None = None
     chosen = decision.binding if isinstance(decision, Refuse) else None
     if isinstance(decision, Inject):
         operations = injection.inject(pod, decision, defaults=setup.sidecars)
+        egress = setup.sidecars.egress_for(decision.binding)
         chosen = decision.binding.name
     return Explanation(
         workload=workload,
@@ -118,8 +123,13 @@ def explain(
         candidates=tuple(_candidate(name, entries[name], pod) for name in sorted(entries)),
         operations=tuple(operations),
         pod=patching.applied(pod, operations) if isinstance(decision, Inject) else None,
+        egress=egress,
         unready=tuple(unready(raw_bindings.get(chosen or "", {}))),
-        notes=(*_notes(workload, namespace, decision), *_doubts(decision, setup, enforced)),
+        notes=(
+            *_notes(workload, namespace, decision),
+            *_doubts(decision, setup, enforced),
+            *_waits(egress),
+        ),
     )
 
 
@@ -198,6 +208,13 @@ def _doubts(decision: Decision, setup: Setup, enforced: str | None) -> Iterator[
             "whether the namespace's Pod Security refuses hostPath volumes is not known here;"
             f" privileged does not, see its label {podsecurity.ENFORCE}"
         )
+
+
+def _waits(egress: Egress | None) -> Iterator[str]:
+    """What the sidecar's way out takes of the namespace, which nobody here has seen."""
+    needed = [egress.proxy.secret, egress.ca_bundle.config_map] if egress else []
+    for one in filter(None, needed):
+        yield f"the pod waits for {one}; whether its namespace has that was not looked at"
 
 
 def _overruled(pod: Json, decision: Inject) -> Iterator[str]:

@@ -10,6 +10,7 @@ from posixpath import normpath
 from typing import Final
 
 from rolesanywhere_contract.names import (
+    CA_BUNDLE_VOLUME,
     EMPTY_VOLUME,
     IDENTITY_VOLUME,
     PKCS11_VOLUMES,
@@ -166,7 +167,7 @@ def _strange_mounts(pod: Json, *, ours: bool) -> Iterator[str]:
 
 
 def _strange(mounts: Iterable[Json], *, ours: bool) -> Iterator[str]:
-    """What a container may not mount: the key, and what leads to it, at all; the token but as we
+    """What a container may not mount: what is the sidecar's alone, at all; the token but as we
     mount it ourselves."""
     for mount in mounts:
         name, path = str(mount.get("name")), str(mount.get("mountPath"))
@@ -179,7 +180,7 @@ def _strange(mounts: Iterable[Json], *, ours: bool) -> Iterator[str]:
 
 
 def _is_the_sidecars_alone(volume: str) -> bool:
-    return volume == IDENTITY_VOLUME or volume.startswith(PKCS11_VOLUMES)
+    return volume in (IDENTITY_VOLUME, CA_BUNDLE_VOLUME) or volume.startswith(PKCS11_VOLUMES)
 
 
 def _is_our_token_mount(mount: Json) -> bool:

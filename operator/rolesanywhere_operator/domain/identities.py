@@ -150,6 +150,9 @@ class SecretKey:
     name: str
     key: str
 
+    def __str__(self) -> str:
+        return f"key {self.key} of secret/{self.name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:

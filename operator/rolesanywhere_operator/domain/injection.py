@@ -54,7 +54,7 @@ def inject(
     injected = marks.is_injected(pod)
     operations = [
         *_container_operations(pod, decision),
-        *_volume_operations(pod, binding),
+        *_volume_operations(pod, binding, defaults, injected=injected),
         *_mark_operations(pod, decision, image=defaults.image_for(binding), injected=injected),
     ]
     # Last, because it moves the init containers that the operations above point at.
@@ -156,9 +156,17 @@ def _mount_operations(container: Json, path: str) -> list[Operation]:
     return _insert(container, path, "volumeMounts", [manifests.token_mount()])
 
 
-def _volume_operations(pod: Json, binding: Binding) -> list[Operation]:
+def _volume_operations(
+    pod: Json, binding: Binding, defaults: SidecarDefaults, *, injected: bool
+) -> list[Operation]:
+    wanted = manifests.volumes(binding, defaults)
+    if injected:
+        # The sidecar of an earlier injection stays as it is, and what it has no use for could keep
+        # the pod waiting.
+        used = marks.mounted_by_sidecar(pod)
+        wanted = [volume for volume in wanted if volume["name"] in used]
     there = {volume.get("name") for volume in pods.volumes(pod)}
-    missing = [volume for volume in manifests.volumes(binding) if volume["name"] not in there]
+    missing = [volume for volume in wanted if volume["name"] not in there]
     return _insert(pods.spec(pod), "/spec", "volumes", missing)
 
 

@@ -20,11 +20,11 @@ from rolesanywhere_contract.names import (
     TOKEN_VOLUME,
 )
 from rolesanywhere_contract.settings import Settings, variable
-from rolesanywhere_operator.domain import identityvolumes, tokenwiring
+from rolesanywhere_operator.domain import egresswiring, identityvolumes, tokenwiring
 from rolesanywhere_operator.domain.bindings import Binding
 from rolesanywhere_operator.domain.identities import TokenIdentity
 from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
-from rolesanywhere_operator.domain.tokenwiring import NO_WIRING, Wiring, literal
+from rolesanywhere_operator.domain.wiring import NO_WIRING, Wiring, literal
 
 Json = dict[str, Any]
 
@@ -77,7 +77,7 @@ def sidecar(
 
 @_kept
 def _sidecar(binding: Binding, defaults: SidecarDefaults) -> Json:
-    settings, wiring = defaults.settings_for(binding), _wiring(binding)
+    settings, wiring = defaults.settings_for(binding), _wiring(binding, defaults)
     return {
         "name": SIDECAR_CONTAINER,
         "image": defaults.image_for(binding),
@@ -113,8 +113,9 @@ def _sidecar(binding: Binding, defaults: SidecarDefaults) -> Json:
 
 
 @_kept
-def volumes(binding: Binding) -> Sequence[Json]:
-    """The identity, for the sidecar alone, token and session, in memory, and a volume with nothing.
+def volumes(binding: Binding, defaults: SidecarDefaults) -> Sequence[Json]:
+    """The identity, for the sidecar alone, token and session, in memory, a volume with nothing, and
+    what this binding's sidecars need besides.
 
     What is in memory does not keep a cluster autoscaler from removing the node, unlike what is on
     the node's disk.
@@ -123,7 +124,7 @@ def volumes(binding: Binding) -> Sequence[Json]:
         {"name": IDENTITY_VOLUME, **identityvolumes.source(binding.identity, group=SIDECAR_USER)},
         {"name": TOKEN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "64Ki"}},
         {"name": EMPTY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "4Ki"}},
-        *_wiring(binding).volumes,
+        *_wiring(binding, defaults).volumes,
     ]
 
 
@@ -161,9 +162,11 @@ def region(binding: Binding) -> Mapping[str, str]:
     return dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), binding.settings.signing_region)
 
 
-def _wiring(binding: Binding) -> Wiring:
+def _wiring(binding: Binding, defaults: SidecarDefaults) -> Wiring:
     identity = binding.identity
-    return tokenwiring.of(identity) if isinstance(identity, TokenIdentity) else NO_WIRING
+    token = tokenwiring.of(identity) if isinstance(identity, TokenIdentity) else NO_WIRING
+    # Of two variables with one name the last counts, and the way out is the sidecar's to know.
+    return token.joined(egresswiring.of(defaults.egress_for(binding)))
 
 
 def _sidecar_environment(binding: Binding, told: Settings) -> list[Json]:

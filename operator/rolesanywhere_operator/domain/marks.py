@@ -65,8 +65,17 @@ def is_injected(pod: Json) -> bool:
     """
     if read(pod) is None:
         return False
-    sidecars = [one for one in pods.init_containers(pod) if one.get("name") == SIDECAR_CONTAINER]
+    sidecars = _sidecars(pod)
     return len(sidecars) == 1 and _is_our_make(sidecars[0])
+
+
+def mounted_by_sidecar(pod: Json) -> frozenset[str]:
+    """The names of the volumes that the pod's sidecar mounts."""
+    return frozenset(str(mount.get("name")) for one in _sidecars(pod) for mount in pods.mounts(one))
+
+
+def _sidecars(pod: Json) -> list[Json]:
+    return [one for one in pods.init_containers(pod) if one.get("name") == SIDECAR_CONTAINER]
 
 
 def _is_our_make(container: Json) -> bool:

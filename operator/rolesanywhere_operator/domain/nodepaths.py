@@ -7,7 +7,12 @@ import re
 from posixpath import normpath
 from typing import Final
 
-from rolesanywhere_contract.names import IDENTITY_DIRECTORY, PKCS11_DIRECTORY, TOKEN_DIRECTORY
+from rolesanywhere_contract.names import (
+    CA_BUNDLE_DIRECTORY,
+    IDENTITY_DIRECTORY,
+    PKCS11_DIRECTORY,
+    TOKEN_DIRECTORY,
+)
 
 LONGEST: Final = 1024
 
@@ -17,7 +22,7 @@ _PATH: Final = re.compile(r"(/[^/,\0]+)+")
 # What the sidecar itself runs on: nothing of the node may lie over it, in it or above it.
 _OURS: Final = (
     "/app", "/dev", "/proc", "/sys", "/run/secrets", "/var/run/secrets",
-    IDENTITY_DIRECTORY, TOKEN_DIRECTORY, PKCS11_DIRECTORY,
+    IDENTITY_DIRECTORY, TOKEN_DIRECTORY, PKCS11_DIRECTORY, CA_BUNDLE_DIRECTORY,
 )  # fmt: skip
 # These have much in them that it needs, and room for what is the vendor's below.
 _SHARED: Final = (

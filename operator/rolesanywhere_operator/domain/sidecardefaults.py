@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from rolesanywhere_contract.names import CA_BUNDLE_PATH
 from rolesanywhere_contract.settings import Settings
 from rolesanywhere_operator.domain.bindings import Binding
+from rolesanywhere_operator.domain.egress import CABundle, Egress, Proxy
 from rolesanywhere_operator.domain.identities import TokenIdentity
 
 # What a Python process with TLS needs; no CPU limit, because a throttled renewal is a late one.
@@ -21,12 +23,15 @@ RESOURCES: Final[Mapping[str, Any]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidecarDefaults:
     """``pkcs11_image`` is for keys in tokens, None for the image of all; ``resources`` None for
-    `RESOURCES`, and empty for none."""
+    `RESOURCES`, and empty for none. Without ``proxy`` there is none, without ``ca_bundle`` the
+    image's own authorities are believed."""
 
     image: str
     pkcs11_image: str | None = None
     resources: Mapping[str, Any] | None = None
     log_level: str = "info"
+    proxy: Proxy | None = None
+    ca_bundle: CABundle | None = None
 
     def __hash__(self) -> int:
         return hash(self.image)  # There is one of them; resources have no hash.
@@ -41,8 +46,18 @@ class SidecarDefaults:
         chosen = RESOURCES if self.resources is None else self.resources
         return binding.sidecar_resources or chosen
 
+    def egress_for(self, binding: Binding) -> Egress:
+        """How they reach AWS. A proxy and its exceptions are chosen as a whole."""
+        return Egress(
+            proxy=binding.sidecar_proxy or self.proxy or Proxy(),
+            ca_bundle=binding.sidecar_ca_bundle or self.ca_bundle or CABundle(),
+        )
+
     def settings_for(self, binding: Binding) -> Settings:
         """What they are told, but for what only a pod can tell."""
         level = binding.sidecar_log_level or self.log_level
+        bundle = CA_BUNDLE_PATH if self.egress_for(binding).ca_bundle.config_map else None
         told = binding.settings
-        return told if told.log_level == level else replace(told, log_level=level)
+        if (told.log_level, told.ca_bundle) == (level, bundle):
+            return told
+        return replace(told, log_level=level, ca_bundle=bundle)

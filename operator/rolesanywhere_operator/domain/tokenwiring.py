@@ -3,13 +3,12 @@
 All of it is for the sidecar alone. Never says which folders a cluster allows, nor what a PIN is.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from rolesanywhere_contract.names import PKCS11_DIRECTORY, PKCS11_STATE_DIRECTORY, PKCS11_VOLUMES
 from rolesanywhere_operator.domain.identities import Device, Server, TokenIdentity
 from rolesanywhere_operator.domain.tokenspec import SERVER_ADDRESS
+from rolesanywhere_operator.domain.wiring import Wiring, literal
 
 Json = dict[str, Any]
 
@@ -23,28 +22,6 @@ STATE_VOLUME: Final = f"{PKCS11_VOLUMES}state"
 # what is of the node is read-only here.
 TPM_STORE: Final = "TPM2_PKCS11_STORE"
 TPM_LOCK: Final = "PKCS11_SQL_LOCK"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wiring:
-    """``limits`` are resources that the kubelet hands out; ``group`` is the sidecar's, if it
-    matters."""
-
-    volumes: tuple[Json, ...] = ()
-    mounts: tuple[Json, ...] = ()
-    env: tuple[Json, ...] = ()
-    limits: Mapping[str, Any] | None = None
-    group: int | None = None
-
-    def added_to(self, resources: Mapping[str, Any]) -> Json:
-        """``resources`` of a container, and what they have to be besides."""
-        if not self.limits:
-            return dict(resources)
-        # Who says how many devices means it.
-        return {**resources, "limits": {**self.limits, **(resources.get("limits") or {})}}
-
-
-NO_WIRING: Final = Wiring()
 
 
 def of(identity: TokenIdentity) -> Wiring:
@@ -69,11 +46,6 @@ def of(identity: TokenIdentity) -> Wiring:
         limits={device.resource_name: 1} if device else None,
         group=identity.group,
     )
-
-
-def literal(value: str) -> str:
-    """``value`` such that Kubernetes expands nothing in it; a role's path may hold ``$(``."""
-    return value.replace("$", "$$")
 
 
 _STATE: Final[Json] = {

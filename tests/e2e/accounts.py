@@ -3,7 +3,6 @@
 What is made there counts at once for the services that hand out sessions, which verify.
 """
 
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from tests.e2e.aws import listener
 from tests.e2e.background import in_background
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
@@ -69,20 +69,14 @@ async def _served(cluster: Cluster) -> AsyncIterator[Beginning]:
     folder.mkdir()
     async with FakeAWS.start(
         World(), tls_folder=folder, authority=images.trusted(), names=SERVICES,
-        listen=lambda: _listener(cluster, next(addresses), HTTPS),
+        listen=lambda: listener(cluster, next(addresses), HTTPS),
     ) as services:  # fmt: skip
         made = Administration(services.account)
-        listener = _listener(cluster, NETWORK.address, 0)
+        own = listener(cluster)
         runner = web.ServerRunner(web.Server(made.handle), shutdown_timeout=1)
         await runner.setup()
         try:
-            await web.SockSite(runner, listener).start()
-            yield Beginning(made, f"http://{NETWORK.address}:{listener.getsockname()[1]}")
+            await web.SockSite(runner, own).start()
+            yield Beginning(made, f"http://{NETWORK.address}:{own.getsockname()[1]}")
         finally:
             await runner.cleanup()
-
-
-def _listener(cluster: Cluster, address: str, port: int) -> socket.socket:
-    opened = cluster.sandbox.open_socket()
-    opened.bind((address, port))
-    return opened

@@ -4,17 +4,16 @@ They run in this process, so that a test sees what they were asked and can make 
 listen in the cluster's network, by TLS of the authority that every image trusts.
 """
 
-import asyncio
 import base64
 import json
 import socket
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
+from tests.e2e.background import in_background
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
 from tests.e2e.harness.configuration import NETWORK
@@ -22,9 +21,6 @@ from tests.fakes.aws import FakeAWS
 from tests.fakes.pki import Authority, Identity
 from tests.fakes.sessions import Issued
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
-
-STARTS_SECONDS: Final = 30
-CLOSED_SECONDS: Final = 1.0
 
 Manifest = dict[str, Any]
 
@@ -95,34 +91,16 @@ def serving(cluster: Cluster) -> Iterator[Aws]:
     folder = cluster.folder / "aws"
     folder.mkdir()
     workloads = Authority.root("Workloads", at=datetime.now(UTC))
-    loop, ending = asyncio.new_event_loop(), asyncio.Event()
-    opened = threading.Event()
-    started: list[FakeAWS] = []
-
-    async def serve() -> None:
-        world = small_world(workloads.certificate, accept_role_session_name=True)
-        async with FakeAWS.start(
-            world, tls_folder=folder, authority=images.trusted(), listen=lambda: _listener(cluster)
-        ) as services:
-            started.append(services)
-            opened.set()
-            await ending.wait()
-        # A caller's connection that was closed is gone only in a later turn of the loop.
-        await asyncio.sleep(CLOSED_SECONDS)
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    try:
-        if not opened.wait(STARTS_SECONDS):
-            raise TimeoutError(f"AWS is not played after {STARTS_SECONDS} s")
-        yield Aws(started[0], workloads)
-    finally:
-        loop.call_soon_threadsafe(ending.set)
-        thread.join()
-        loop.close()
+    world = small_world(workloads.certificate, accept_role_session_name=True)
+    services = FakeAWS.start(
+        world, tls_folder=folder, authority=images.trusted(), listen=lambda: listener(cluster)
+    )
+    with in_background(services) as started:
+        yield Aws(started, workloads)
 
 
-def _listener(cluster: Cluster) -> socket.socket:
+def listener(cluster: Cluster, address: str = NETWORK.address, port: int = 0) -> socket.socket:
+    """A socket of this process that pods reach, yet to listen; port 0 is any that is free."""
     opened = cluster.sandbox.open_socket()
-    opened.bind((NETWORK.address, 0))
+    opened.bind((address, port))
     return opened

@@ -18,13 +18,13 @@ import yaml
 from aiohttp import web
 from cryptography import x509
 
+from tests.fakes import policies
 from tests.fakes.servers import Account
 from tests.fakes.world import ACCOUNT, REGION, Profile, TrustAnchor
 
 Json = dict[str, Any]
 
 _OURS: Final = f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}"
-_ASSUMED_BY: Final = "rolesanywhere.amazonaws.com"
 
 
 class Invalid(Exception):
@@ -74,15 +74,19 @@ class Administration:
         """The ARN of a new one."""
         if name in self.policies:
             raise Invalid(f"Role with name {name} already exists.")
-        self.trust(name, policy)
-        return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        return self.trust(name, policy)
 
-    def trust(self, name: str, policy: Json) -> None:
-        """Say who may assume a role."""
-        for statement in policy["Statement"]:
-            if statement["Principal"] != {"Service": _ASSUMED_BY}:
-                raise Invalid(f"Invalid principal in policy: {statement['Principal']}")
+    def trust(self, name: str, policy: Json) -> str:
+        """Say who may assume a role; its ARN."""
+        try:
+            parsed = policies.parse(policy)
+        except policies.NotPlayed as wrong:
+            raise Invalid(str(wrong)) from None
+        arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        world = self.account.world
+        self.account.world = replace(world, trust_policies={**world.trust_policies, arn: parsed})
         self.policies.setdefault(name, []).append(policy)
+        return arn
 
     def profile(self, roles: list[str], seconds: int) -> str:
         """The ARN of a new one."""

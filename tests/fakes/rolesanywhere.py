@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from tests.fakes import sigv4, trust
+from tests.fakes import policies, sigv4, trust
 from tests.fakes.algorithms import ALGORITHMS
 from tests.fakes.sessions import Session
 from tests.fakes.wire import Refusal, ServiceError, WireRequest
@@ -58,7 +58,7 @@ def verify(request: WireRequest, world: World, now: datetime) -> Session | Servi
 
 def _verify(request: WireRequest, world: World, now: datetime) -> Session:
     """1 it is CreateSession; 2 who signed it, and is the signature theirs; 3 what it asks for;
-    4 does the trust anchor vouch for the signer; 5 does the profile allow it."""
+    4 does the trust anchor vouch for the signer; 5 does the profile allow it; 6 does the role."""
     if (request.method, request.path) != ("POST", "/sessions"):
         raise Refusal(ServiceError(404, "UnknownOperationException", "No such operation"))
     leaf = _signer_of(request, world, now)
@@ -220,6 +220,7 @@ def _grant(
     now: datetime,
 ) -> Session:
     _check_tags(leaf, asked.role_arn)
+    _check_policy(leaf, asked, world)
     seconds = min(asked.duration_seconds or profile.duration_seconds, profile.duration_seconds)
     fingerprint = hashlib.sha256(leaf.public_bytes(Encoding.DER)).digest()
     return Session(
@@ -243,6 +244,18 @@ def _check_tags(leaf: x509.Certificate, role_arn: str) -> None:
             f"Unable to assume role for {role_arn}. Some attributes failed to be mapped into "
             f"session tags. Issuer: []; Subject: [{', '.join(bad)}]; SAN: []"
         )
+
+
+def _check_policy(leaf: x509.Certificate, asked: _Parameters, world: World) -> None:
+    """The role decides by the trust anchor and by the first value of each field of the subject."""
+    policy = world.trust_policies.get(asked.role_arn)
+    tags = {
+        f"aws:PrincipalTag/x509Subject/{each.rfc4514_attribute_name}": str(each.value)
+        for each in reversed(list(leaf.subject))
+    }
+    context = {"aws:SourceArn": asked.trust_anchor_arn, **tags}
+    if policy is not None and not policies.lets_in(policy, context):
+        raise _denied(f"Unable to assume role for {asked.role_arn}")
 
 
 def _is_tag_value(value: str | bytes) -> bool:

@@ -11,6 +11,8 @@ from typing import Final
 
 from cryptography import x509
 
+from tests.fakes.policies import Policy
+
 REGION: Final = "eu-west-1"
 ACCOUNT: Final = "111122223333"
 _PREFIX: Final = f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}"
@@ -40,11 +42,12 @@ class Profile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """Everything the service knows, by ARN. ``create_session_rate``: requests a second, each
-    account and region (AWS's default is 10)."""
+    account and region (AWS's default is 10). A role without a trust policy lets everybody in."""
 
     region: str = REGION
     trust_anchors: Mapping[str, TrustAnchor] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    trust_policies: Mapping[str, Policy] = field(default_factory=dict)
     create_session_rate: float = 10.0
 
 

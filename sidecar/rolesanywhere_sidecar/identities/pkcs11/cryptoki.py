@@ -8,6 +8,7 @@ mechanism is named: each of these has crashed or wedged a module otherwise.
 
 import itertools
 import os
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -200,9 +201,11 @@ def _described(slot: Any, token: Any) -> Message:
 
 def _attribute(held: Any, wanted: Attribute, default: Any) -> Any:
     """What an object says of itself, or ``default`` where it keeps that to itself, or where a
-    label is no UTF-8: a stranger's must not hide our own."""
+    label is no UTF-8 or a type is a vendor's own: a stranger's must not hide our own."""
     try:
         value = held[wanted]
-    except (PKCS11Error, NotImplementedError, UnicodeDecodeError):
+    # NotImplementedError is what python-pkcs11 raises for an attribute that it does not map to a
+    # type of Python's, which are others in each of its versions.
+    except (PKCS11Error, NotImplementedError, ValueError, struct.error):
         return default
     return bytes(value) if isinstance(value, bytearray | memoryview) else value

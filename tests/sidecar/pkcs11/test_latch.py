@@ -1,5 +1,6 @@
 """A PIN that a token has refused is not tried again, whatever is restarted in between."""
 
+import hashlib
 import json
 import stat
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from rolesanywhere_sidecar.identities.pkcs11.errors import (
     PinProblem,
     PinUnanswered,
 )
-from rolesanywhere_sidecar.identities.pkcs11.latch import PinLatch
+from rolesanywhere_sidecar.identities.pkcs11.latch import PinLatch, slow_digest
 from rolesanywhere_sidecar.identities.pkcs11.latchfile import LatchFile
 from rolesanywhere_sidecar.identities.pkcs11.pins import Pin
 from rolesanywhere_sidecar.identities.pkcs11.verdicts import MEMORY, Record
@@ -28,6 +29,11 @@ from tests.support.clocks import START
 
 TOKEN = "pkcs11:token=node-hsm;serial=1"
 RIGHT, WRONG = Pin("right-9021", "the file /pin"), Pin("wrong-4711", "the file /pin")
+
+
+def cheap_digest(pin: str, salt: bytes) -> str:
+    """As good as the real one, for who has no PIN to hide."""
+    return hashlib.sha256(salt + pin.encode()).hexdigest()
 
 
 class Killed(BaseException):
@@ -44,7 +50,8 @@ class Hsm:
         self.latch = self.fresh()
 
     def fresh(self) -> PinLatch:
-        return PinLatch(LatchFile(self.path, required=True), now=lambda: self.now)
+        file = LatchFile(self.path, required=True)
+        return PinLatch(file, now=lambda: self.now, digest=cheap_digest)
 
     def restart(self) -> None:
         self.latch = self.fresh()
@@ -115,6 +122,18 @@ def test_the_file_is_for_our_user_alone_and_shows_no_pin(hsm: Hsm) -> None:
     assert hsm.path is not None
     assert stat.S_IMODE(hsm.path.stat().st_mode) == 0o600
     assert WRONG.text not in hsm.path.read_text()
+
+
+def test_the_digest_is_salted_and_what_older_files_have(tmp_path: Path) -> None:
+    """Another, and every PIN that was refused would be tried once more."""
+    file = LatchFile(tmp_path / "latch", required=True)
+    with PinLatch(file).trying(TOKEN, WRONG) as trial:
+        trial.refused("PinIncorrect")
+    [record] = json.loads((tmp_path / "latch").read_text())["records"]
+    assert record["digest"] == slow_digest(WRONG.text, file.salt)
+    assert slow_digest(WRONG.text, b"salt") == (
+        "27d513c43d0b14de5f280ce2468f495316b59c3d504999fe896be099af4f157b"
+    )
 
 
 def test_one_pin_has_another_digest_in_another_file(tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ from rolesanywhere_sidecar.identities.pkcs11.verdicts import Record
 LOCK_SECONDS: Final = 5.0
 
 
+def slow_digest(pin: str, salt: bytes) -> str:
+    """Slow on purpose, yet no slowness hides a PIN of four digits from who reads the file."""
+    return hashlib.scrypt(pin.encode(), salt=salt, n=2**13, r=8, p=2, dklen=32).hex()
+
+
 class Trial:
     """One login; who makes it says here how it ended, or leaves it open if nobody knows."""
 
@@ -41,13 +46,18 @@ class Trial:
 
 
 class PinLatch:
-    """The memory in ``file``, and of this process."""
+    """The memory in ``file``, and of this process; ``digest`` is of a PIN and a salt."""
 
     def __init__(
-        self, file: LatchFile, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        file: LatchFile,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        digest: Callable[[str, bytes], str] = slow_digest,
     ) -> None:
         self._file = file
         self._now = now
+        self._digest_of = digest
         self._accepted: set[tuple[str, str]] = set()
 
     @classmethod
@@ -106,7 +116,4 @@ class PinLatch:
             self._file.remove(token, digest)
 
     def _digest(self, pin: Pin) -> str:
-        """Slow on purpose, yet no slowness hides a PIN of four digits from who reads the file."""
-        return hashlib.scrypt(
-            pin.text.encode(), salt=self._file.salt, n=2**13, r=8, p=2, dklen=32
-        ).hex()
+        return self._digest_of(pin.text, self._file.salt)

@@ -95,7 +95,9 @@ async def test_a_token_without_a_mechanism_for_its_key_is_told_which_are_missing
     assert not faulty.calls("C_SignInit")
 
 
-@pytest.mark.parametrize("function", ["C_Sign", "C_Login", "C_Initialize", "C_OpenSession"])
+@pytest.mark.parametrize(
+    "function", ["C_Sign", "C_Login", "C_Initialize", "C_OpenSession", "C_CloseSession"]
+)
 async def test_a_module_that_hangs_is_killed_and_started_anew(
     faulty: FaultModule, folder: Path, function: str
 ) -> None:

@@ -30,11 +30,12 @@ from rolesanywhere_sidecar.identities.pkcs11.leaves import Leaf, Wanted
 from rolesanywhere_sidecar.identities.pkcs11.listing import Listed
 from rolesanywhere_sidecar.identities.pkcs11.pins import Pin, PinSource
 from rolesanywhere_sidecar.identities.pkcs11.searching import Search
-from rolesanywhere_sidecar.identities.pkcs11.supervisor import TOTAL_SECONDS
+from rolesanywhere_sidecar.identities.pkcs11.supervisor import TOTAL_SECONDS, silent
 from rolesanywhere_sidecar.identities.volumes import Contents
 from rolesanywhere_sidecar.identities.volumes import Place as FilePlace
 
-# The token's calls are bounded by themselves; a volume that hangs beside it is not.
+# The token's calls are bounded by themselves, unless this machine is short of CPU; a volume that
+# hangs beside it is not.
 PATIENCE_SECONDS: Final = TOTAL_SECONDS + 2.0
 
 
@@ -88,6 +89,8 @@ class TokenIdentity:
             async with asyncio.timeout(self.patience):
                 return await self.tokens.lane.run(self._load)
         except TimeoutError:
+            if self.tokens.is_asked:
+                raise silent(self.tokens.module, self.patience) from None
             raise volumes.silent(self.certificate, self.patience) from None
 
     def collect(self) -> Collection:

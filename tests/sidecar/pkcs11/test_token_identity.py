@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_contract.pkcs11uri import InvalidPkcs11Uri
 from rolesanywhere_contract.settings import IdentitySettings
-from rolesanywhere_sidecar.identities import sources
+from rolesanywhere_sidecar.identities import sources, volumes
 from rolesanywhere_sidecar.identities.identity import (
     AmbiguousCertificate,
     KeyMismatch,
@@ -35,6 +35,7 @@ from rolesanywhere_sidecar.identities.pkcs11.errors import (
     PinMissing,
     PinUnanswered,
     SignatureWrong,
+    TokenSilent,
     TokenUnavailable,
 )
 from rolesanywhere_sidecar.identities.pkcs11.process import Silent
@@ -544,6 +545,41 @@ async def test_a_vendors_own_code_may_mean_a_wrong_pin_and_is_met_twice_at_most(
         with pytest.raises((PinUnanswered, TokenUnavailable)):
             await desk.source("pkcs11:token=node-hsm").load()
     assert desk.module.count("login") == 2
+
+
+async def test_a_module_that_hangs_before_the_login_has_been_given_no_pin(desk: Desk) -> None:
+    """Where it closes the session that was good enough to look for certificates."""
+    hold(desk.hsm, OURS)
+    desk.module.once("forget", *[Silent()] * 6)
+    for _ in range(3):
+        with pytest.raises(TokenSilent):
+            await desk.source("pkcs11:token=node-hsm").load()
+    _, key = await desk.source("pkcs11:token=node-hsm").load()
+    assert await signs(key, OURS)
+    assert desk.module.count("login") == 1
+
+
+async def test_who_waits_for_a_token_in_vain_is_told_so_and_who_waits_for_a_volume_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(desk.hsm, OURS)
+    source = replace(desk.source("pkcs11:token=node-hsm"), patience=0.05)
+    may_go_on = threading.Event()
+
+    def slow(*_: object) -> None:
+        assert may_go_on.wait(20)
+
+    desk.module.on["tokens"] = [slow]
+    with pytest.raises(TokenSilent, match=r"did not answer within 0\.05 seconds; check the token"):
+        await source.load()
+    may_go_on.set()
+    await source.tokens.lane.cleared()
+    may_go_on.clear()
+    monkeypatch.setattr(volumes, "read_together", slow)
+    with pytest.raises(UnreadableFile, match="check the volume"):
+        await source.load()
+    may_go_on.set()
+    await source.tokens.lane.cleared()
 
 
 async def test_a_device_that_fails_at_a_login_says_nothing_of_the_pin(desk: Desk) -> None:

@@ -201,8 +201,15 @@ class Conversation:
         for slot in slots:
             self._call("forget", slot=slot)
 
+    def close_session(self, token: Token) -> None:
+        """Close that of ``token``, which nobody has logged in to, if there is one."""
+        slot = token.slot.slot_id
+        if slot in self._opened:
+            self._opened.discard(slot)
+            self._call("forget", slot=slot)
+
     def _call(self, name: str, **arguments: Any) -> Any:
-        if "slot" in arguments:
+        if "slot" in arguments and name != "forget":
             self._opened.add(arguments["slot"])
         answer = self._child.ask({"do": name, **arguments}, within=self._within())
         if "error" in answer:

@@ -42,6 +42,11 @@ class Tokens:
         """The path of the module."""
         return self._supervisor.path
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether the module is at work for somebody."""
+        return self._supervisor.is_asked
+
     def run(self, work: Callable[[Conversation], _Result]) -> _Result:
         """As `Supervisor.run`; blocks."""
         return self._supervisor.run(work)

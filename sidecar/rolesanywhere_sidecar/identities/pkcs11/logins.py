@@ -27,6 +27,8 @@ def log_in(talk: Conversation, token: Token, pin: Pin | None, latch: PinLatch) -
             hint="put it into a file and name that as --pin-file",
         )
     _respect_flags(token, pin, latch)
+    # What comes of it shall not count as the PIN's.
+    talk.close_session(token)
     with latch.trying(token.name, pin) as trial:
         if token.pin_count_low and not latch.has_accepted(token.name, pin):
             log.warning(

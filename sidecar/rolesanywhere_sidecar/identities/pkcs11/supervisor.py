@@ -51,6 +51,8 @@ _PERHAPS_BACK: Final = (NoSuchToken, NoSuchKey, NoSuchCertificate)
 
 _FAILURES: Final = (ModuleError, process.Silent, process.Died)
 
+_REMEDY: Final = "check the token, and whatever the module speaks to; it is asked again by itself"
+
 
 class Rung(IntEnum):
     """How much is thrown away before work is tried again."""
@@ -108,6 +110,11 @@ class Supervisor:
                 else:
                     self._in_vain = 0
                     return result
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether `run` is under way."""
+        return self._lock.locked()
 
     def close(self) -> None:
         """End the child, also in the middle of a call. No other is started."""
@@ -210,19 +217,22 @@ class Supervisor:
 
     def _told(self, wrong: Exception) -> TokenUnavailable:
         """``wrong``, for those who do not know of child processes."""
-        remedy = "check the token, and whatever the module speaks to; it is asked again by itself"
         if isinstance(wrong, process.Silent):
-            return TokenSilent(
-                f"the PKCS#11 module {self.path} did not answer within {CALL_SECONDS:g} seconds,"
-                " and its process was killed",
-                hint=remedy,
-            )
+            return silent(self.path, CALL_SECONDS, " and its process was killed")
         if isinstance(wrong, process.Died):
             return ModuleCrashed(
                 f"the process of the PKCS#11 module {self.path} ended by itself",
                 hint="the log has its last words; it is started again by itself",
             )
-        return TokenUnavailable(f"the PKCS#11 module {self.path} fails: {wrong}", hint=remedy)
+        return TokenUnavailable(f"the PKCS#11 module {self.path} fails: {wrong}", hint=_REMEDY)
+
+
+def silent(path: str, seconds: float, *then: str) -> TokenSilent:
+    """That the module at ``path`` has not answered for so many ``seconds``."""
+    return TokenSilent(
+        ",".join((f"the PKCS#11 module {path} did not answer within {seconds:g} seconds", *then)),
+        hint=_REMEDY,
+    )
 
 
 def check_module(path: str) -> None:

@@ -13,6 +13,10 @@ from typing import Any, Final, TextIO
 _OWN_ATTRIBUTES: Final = frozenset(
     {*vars(logging.LogRecord("", 0, "", 0, "", None, None)), "message", "asctime", "taskName"}
 )
+# What JSON takes as it is, and holds no text.
+_TEXTLESS: Final = frozenset({type(None), bool, int, float})
+# `json.dumps` would make such an encoder for each line.
+_encoded: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class JsonLines(logging.Formatter):
@@ -21,9 +25,11 @@ class JsonLines(logging.Formatter):
     ``redact`` is given every text of the line, and what it answers is written.
     """
 
-    def __init__(self, redact: Callable[[str], str] = str) -> None:
+    def __init__(self, redact: Callable[[str], str] | None = None) -> None:
         super().__init__()
-        self._redact = redact
+        self._redact = redact or str
+        # Most of a line: to look at each would take as long as all the rest.
+        self._as_it_is = _TEXTLESS if redact else _TEXTLESS | {str}
 
     def format(self, record: logging.LogRecord) -> str:
         """The record on one line."""
@@ -36,19 +42,20 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(self._plain(line), ensure_ascii=False)
+        return _encoded(self._plain(line))
 
     def _plain(self, value: object) -> Any:
         """``value`` in JSON's own types."""
         match value:
-            case str() if type(value) is str:  # Most are, and what follows takes time.
-                return self._redact(value)
             case None | bool() | int() | float():
                 return value
             case datetime():
                 return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             case Mapping():
-                return {self._redact(str(name)): self._plain(of) for name, of in value.items()}
+                return {
+                    self._redact(str(name)): of if type(of) in self._as_it_is else self._plain(of)
+                    for name, of in value.items()
+                }
             case list() | tuple() | set() | frozenset():
                 return [self._plain(one) for one in value]
             case bytes() | bytearray():
@@ -58,7 +65,7 @@ class JsonLines(logging.Formatter):
                 return self._redact(str(value))
 
 
-def configure(level: str, *, stream: TextIO, redact: Callable[[str], str] = str) -> None:
+def configure(level: str, *, stream: TextIO, redact: Callable[[str], str] | None = None) -> None:
     """Send every logger's records from ``level`` on to ``stream``, as JSON lines."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines(redact))
@@ -69,3 +76,4 @@ def configure(level: str, *, stream: TextIO, redact: Callable[[str], str] = str)
     logging.captureWarnings(True)
     # What no line of ours says is not looked up for each (Python's logging HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None

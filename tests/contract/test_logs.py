@@ -16,10 +16,10 @@ from tests.support.logs import Written
 log = logging.getLogger("rolesanywhere.test")
 
 
-@pytest.fixture
-def written() -> Iterator[Written]:
-    """The log so far, at its most talkative."""
-    with logs.written() as so_far:
+@pytest.fixture(params=[None, str], ids=["without secrets", "with secrets"])
+def written(request: pytest.FixtureRequest) -> Iterator[Written]:
+    """The log so far, at its most talkative; every text of it is looked at, or none is."""
+    with logs.written(redact=request.param) as so_far:
         yield so_far
 
 

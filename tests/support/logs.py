@@ -27,7 +27,9 @@ class Written:
 
 
 @contextmanager
-def written(level: str = "debug", *, redact: Callable[[str], str] = str) -> Iterator[Written]:
+def written(
+    level: str = "debug", *, redact: Callable[[str], str] | None = None
+) -> Iterator[Written]:
     """What is logged from ``level`` on, for the length of the block."""
     root = logging.getLogger()
     handlers, before = root.handlers[:], root.level

@@ -122,6 +122,9 @@ class TlsChannel(asyncio.Protocol):
                     self._transport.close()
                     break
                 self._connection.received(data)
+                # Else nothing is left of what came, and to be told so by an error takes longer.
+                if not (self._incoming.pending or self._tls.pending()):
+                    break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:

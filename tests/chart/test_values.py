@@ -199,7 +199,7 @@ def test_the_network_lets_through_what_the_programs_need_and_no_more(helm: Path)
     }
     webhook, controller = (policies[f"{FULLNAME}-{c}"]["spec"] for c in ("webhook", "controller"))
     assert [rule["ports"] for rule in webhook["ingress"]] == [
-        [{"port": "https", "protocol": "TCP"}], [{"port": "probes", "protocol": "TCP"}],
+        [{"port": 9443, "protocol": "TCP"}], [{"port": "probes", "protocol": "TCP"}],
     ]  # fmt: skip
     assert [rule["ports"] for rule in controller["ingress"]] == [
         [{"port": "probes", "protocol": "TCP"}]

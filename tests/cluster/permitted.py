@@ -40,7 +40,8 @@ class Release:
 
     def start(self, component: str, **besides: object) -> Program:
         """A program that was told what the chart tells it."""
-        [container] = [
+        # The halves of the webhook are told the same.
+        container, *_ = [
             container
             for manifest in self.manifests
             if manifest["kind"] == "Deployment"

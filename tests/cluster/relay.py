@@ -1,17 +1,20 @@
 """The Service of a webhook, and the volumes of its pods, where there is no kube-proxy or kubelet.
 
-The relay sends each connection to the backend with the fewest of those that said they were ready
-when last asked, and to a dead one until then: as kube-proxy does, which tries no second backend. An
-open connection stays with its backend. A volume follows its Secret as a kubelet writes it: whole,
-by one rename.
+The relay sends each connection to one by chance of those that said they were ready when last asked,
+and to a dead one until then: as kube-proxy does, which tries no second backend. One port of the
+Service reaches all of them, another those that have a port of its name. An open connection stays
+with its backend. A volume follows its Secret as a kubelet writes it: whole, by one rename.
 """
 
 import asyncio
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -19,32 +22,58 @@ from typing import Final
 from tests.cluster.programs import Program
 
 # A kubelet notices within a second that a container died.
-PROBE_SECONDS: Final = 0.5
+PROBE_SECONDS: Final = 1.0
 # The way to a backend, and back. Reviews that take no time do not overlap: then one connection, and
 # one backend, is all that an API server needs.
 LATENCY_SECONDS: Final = 0.03
 
 
+# What a port of the Service leads to: a number that all pods have, or a name that some have.
+Target = int | str
+
+
 @dataclass
 class Relay:
-    """The Service; ``backends`` may be changed at any time."""
+    """The Service: ``ports`` are where its own are open here.
 
-    port: int = 0
-    backends: list[Program] = field(default_factory=list)
+    ``backends``, each with the name of its port, may come and go at any time.
+    """
+
+    ports: dict[int, int] = field(default_factory=dict)
+    backends: dict[Program, str] = field(default_factory=dict)
     ready: list[Program] = field(default_factory=list)
     _carried: Counter[int] = field(default_factory=Counter)
 
     def probe(self) -> None:
-        """Ask every backend; who does not answer gets nothing new from now on."""
-        self.ready = [backend for backend in list(self.backends) if backend.is_ready]
+        """Ask every backend; who is not ready, or dead, gets nothing new from now on."""
+        self.ready = [backend for backend in list(self.backends) if self._is_ready(backend)]
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _is_ready(self, backend: Program) -> bool:
+        """One that lives and is too slow to say stays what it was: a kubelet asks three times."""
+        if backend.popen.poll() is not None:
+            return False
+        status, _ = backend.probe()
+        return status == HTTPStatus.OK or (status == 0 and backend in self.ready)
+
+    def pick(self, target: Target) -> Program | None:
+        """Who gets the next connection.
+
+        By chance; but nobody goes without any, who might have to wait for long for the next one.
+        """
+        among = [
+            one for one in self.ready if isinstance(target, int) or self.backends[one] == target
+        ]
+        idle = [one for one in among if not self._carried[one.popen.pid]]
+        return random.choice(idle or among) if among else None  # noqa: S311 - no secret
+
+    async def carry(
+        self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Join one caller with a backend until either leaves."""
-        ready = self.ready
         with closing(writer), suppress(OSError):  # A dead backend: the caller's connection ends.
-            if not ready:
+            backend = self.pick(target)
+            if backend is None:
                 return
-            backend = min(ready, key=lambda one: self._carried[one.popen.pid])
             self._carried[backend.popen.pid] += 1
             there, back = await asyncio.open_connection("127.0.0.1", backend.port("reviews"))
             with closing(back):
@@ -67,18 +96,24 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @contextmanager
-def relaying() -> Iterator[Relay]:
-    """A relay on a free loopback port, for the length of the block."""
+def relaying(targets: Mapping[int, Target]) -> Iterator[Relay]:
+    """A relay of a Service whose ports lead to ``targets``, on free ports of the loopback.
+
+    For the length of the block.
+    """
     relay = Relay()
     opened = threading.Event()
     loop = asyncio.new_event_loop()
     ending = asyncio.Event()
 
     async def serve() -> None:
-        server = await asyncio.start_server(relay.carry, "127.0.0.1", 0)
-        relay.port = server.sockets[0].getsockname()[1]
-        opened.set()
-        async with server:
+        async with AsyncExitStack() as open_ports:
+            for port, target in targets.items():
+                carry = partial(relay.carry, target)
+                server = await asyncio.start_server(carry, "127.0.0.1", 0)
+                await open_ports.enter_async_context(server)
+                relay.ports[port] = server.sockets[0].getsockname()[1]
+            opened.set()
             await ending.wait()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:

@@ -5,7 +5,7 @@ them. Only the webhook's address is not the chart's: no kubelet, no Services.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from tests.cluster import programs
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.programs import Program
 
+# A port on which nobody listens.
+NOBODY: Final = 1
 CRD: Final = CHART.parents[1] / "crds" / "rolesanywherebindings.yaml"
 
 
@@ -71,10 +73,11 @@ class Release:
         (self.folder / "tls.crt").write_bytes(self.certificate)
 
     @contextmanager
-    def called(self, webhook: Program) -> Iterator[None]:
+    def called(self, webhook: Program, *, lost: Collection[str] = ()) -> Iterator[None]:
         """Have the API server call ``webhook`` for the length of the block.
 
-        It takes the API server a moment to hear of that.
+        Nobody is where the attempts go whose names begin with one of ``lost``. It takes the API
+        server a moment to hear of all that.
         """
         given = {
             "source": "secret",
@@ -89,9 +92,11 @@ class Release:
         )
         # There may be two at a time.
         configuration["metadata"]["name"] += f"-{webhook.popen.pid}"
-        [entry] = configuration["webhooks"]
-        path = entry["clientConfig"].pop("service")["path"]
-        entry["clientConfig"]["url"] = f"https://127.0.0.1:{webhook.port('reviews')}{path}"
+        for entry in configuration["webhooks"]:
+            path = entry["clientConfig"].pop("service")["path"]
+            is_lost = entry["name"].partition(".")[0] in lost
+            port = NOBODY if is_lost else webhook.port("reviews")
+            entry["clientConfig"]["url"] = f"https://127.0.0.1:{port}{path}"
         self.control_plane.apply(as_yaml([configuration]))
         try:
             yield

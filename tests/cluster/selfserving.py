@@ -30,6 +30,8 @@ SELF: Final[dict[str, Any]] = {"webhook": {"certificate": {"source": "self"}}}
 SECRET: Final = f"{FULLNAME}-webhook-tls"
 _MOUNTED: Final[tuple[str, ...]] = ("tls.crt", "tls.key")
 _TEMPLATES: Final = ("webhook/rbac.yaml", "controller/rbac.yaml", "webhook/admission.yaml")
+# As the chart calls the port that reviews come to, in the pods of each half of the webhooks.
+HALVES: Final = ("https-first", "https-second")
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ class SelfServing:
         }
         return self._start("controller", settings)
 
-    def webhook(self, volume: int) -> Program:
-        """A replica with the certificate of that volume; it gets reviews once it is ready."""
-        folder = self.volumes[volume].folder
+    def webhook(self, half: int) -> Program:
+        """A replica of that half, with a volume of its own; it gets reviews once it is ready."""
+        folder = self.volumes[half].folder
         settings = {
             "port": 0,
             "sidecar_image": IMAGE,
@@ -71,7 +73,7 @@ class SelfServing:
             "private_key": folder / "tls.key",
         }
         program = self._start("webhook", settings)
-        self.relay.backends.append(program)
+        self.relay.backends[program] = HALVES[half]
         return program
 
     def secret(self) -> dict[str, str]:
@@ -84,10 +86,10 @@ class SelfServing:
         return {name: base64.b64decode(text).decode() for name, text in data.items()}
 
     def bundle(self) -> str:
-        """What the API server trusts."""
+        """What the API server trusts, at every attempt; empty while they differ."""
         found = self.control_plane.kubectl.get("mutatingwebhookconfiguration", self.configuration)
-        [webhook] = found["webhooks"]
-        return base64.b64decode(webhook["clientConfig"].get("caBundle", "")).decode()
+        bundles = {one["clientConfig"].get("caBundle", "") for one in found["webhooks"]}
+        return base64.b64decode(bundles.pop()).decode() if len(bundles) == 1 else ""
 
     def mount(self) -> None:
         """Have the volumes show what the Secret holds of the leaf, as their kubelets would."""
@@ -110,12 +112,15 @@ def self_serving(
     control_plane: ControlPlane, helm: Path, *, namespace: str, folder: Path
 ) -> Iterator[SelfServing]:
     """The chart's objects for it in ``namespace``, and none of its programs yet."""
-    with relaying() as relay, ExitStack() as started:
+    [service] = render(helm, namespace=namespace, values=SELF, only=["webhook/service.yaml"])
+    targets = {one["port"]: one["targetPort"] for one in service["spec"]["ports"]}
+    with relaying(targets) as relay, ExitStack() as started:
         manifests = render(helm, namespace=namespace, values=SELF, only=_TEMPLATES)
         for manifest in manifests:
             for webhook in manifest.get("webhooks", ()):
-                path = webhook["clientConfig"].pop("service")["path"]
-                webhook["clientConfig"]["url"] = f"https://127.0.0.1:{relay.port}{path}"
+                there = webhook["clientConfig"].pop("service")
+                here = f"https://127.0.0.1:{relay.ports[there['port']]}{there['path']}"
+                webhook["clientConfig"]["url"] = here
         text = as_yaml(manifests)
         control_plane.apply(text, namespace=namespace)
         volumes = (Volume(folder / "first"), Volume(folder / "second"))

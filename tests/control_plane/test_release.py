@@ -41,6 +41,13 @@ KINDS: Final = ",".join(
 )  # fmt: skip
 
 
+ATTEMPTS: Final = [
+    "inject.rolesanywhere.dev",
+    "first-half.inject.rolesanywhere.dev",
+    "second-half.inject.rolesanywhere.dev",
+]
+
+
 @dataclass(frozen=True)
 class Cluster:
     """What an administrator does with Helm, and looks at with kubectl."""
@@ -150,12 +157,36 @@ def test_an_upgrade_keeps_the_authority_that_others_wrote(cluster: Cluster) -> N
     cluster.install()
     [name] = [n for n in cluster.objects() if n.startswith("MutatingWebhookConfiguration/")]
     theirs = b64encode(CA.replace("bm90", "aWth").encode()).decode()
-    patch = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": theirs}]
+    patch = [
+        {"op": "add", "path": f"/webhooks/{number}/clientConfig/caBundle", "value": theirs}
+        for number in range(3)
+    ]
     cluster.control_plane.kubectl("patch", name, "--type=json", f"--patch={json.dumps(patch)}")
     cluster.upgrade("--reuse-values", "--set=webhook.timeoutSeconds=9")
-    [webhook] = cluster.objects()[name]["webhooks"]
-    assert webhook["timeoutSeconds"] == 9
-    assert webhook["clientConfig"]["caBundle"] == theirs
+    webhooks = cluster.objects()[name]["webhooks"]
+    assert [webhook["timeoutSeconds"] for webhook in webhooks] == [3, 3, 3]
+    assert [webhook["clientConfig"]["caBundle"] for webhook in webhooks] == [theirs] * 3
+
+
+def test_a_release_of_one_attempt_is_upgraded_to_several_in_their_order(cluster: Cluster) -> None:
+    """What is asked first has to stay the first; what it trusts is the controller's to say."""
+    cluster.install("--set=webhook.replicas=1")
+    [name] = [n for n in cluster.objects() if n.startswith("MutatingWebhookConfiguration/")]
+    one = [webhook["name"] for webhook in cluster.objects()[name]["webhooks"]]
+    patch = [
+        {
+            "op": "add",
+            "path": "/webhooks/0/clientConfig/caBundle",
+            "value": b64encode(CA.encode()).decode(),
+        }
+    ]
+    cluster.control_plane.kubectl("patch", name, "--type=json", f"--patch={json.dumps(patch)}")
+    for replicas, expected in ((3, ATTEMPTS), (1, one), (2, ATTEMPTS)):
+        cluster.upgrade("--reuse-values", f"--set=webhook.replicas={replicas}")
+        webhooks = cluster.objects()[name]["webhooks"]
+        assert [webhook["name"] for webhook in webhooks] == expected
+        assert webhooks[0]["clientConfig"]["caBundle"]
+    assert one == ATTEMPTS[:1]
 
 
 def test_an_upgrade_brings_a_newer_schema(cluster: Cluster, tmp_path: Path) -> None:
@@ -184,10 +215,14 @@ def test_a_release_with_the_values_of_an_older_chart_is_upgraded(
     theirs = {"webhook": {"certificate": certificate, "replicas": 3}}
     cluster.install(chart=older, values=theirs)
     cluster.upgrade("--reuse-values", "--set=logLevel=debug")
-    deployment = cluster.objects()[f"Deployment/{FULLNAME}-webhook"]["spec"]
-    assert deployment["replicas"] == 3
-    [container] = deployment["template"]["spec"]["containers"]
-    assert {"name": "ROLESANYWHERE_OPERATOR_LOG_LEVEL", "value": "debug"} in container["env"]
+    halves = [
+        one["spec"] for name, one in cluster.objects().items()
+        if name.startswith(f"Deployment/{FULLNAME}-webhook")
+    ]  # fmt: skip
+    assert [half["replicas"] for half in halves] == [2, 1]
+    for half in halves:
+        [container] = half["template"]["spec"]["containers"]
+        assert {"name": "ROLESANYWHERE_OPERATOR_LOG_LEVEL", "value": "debug"} in container["env"]
     assert "ValidatingAdmissionPolicy" in {name.partition("/")[0] for name in cluster.objects()}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chart.helm import CHART, FULLNAME, RELEASE, Helm
+from tests.chart.helm import CHART, RELEASE, Helm
 from tests.e2e import pods
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
@@ -66,12 +66,13 @@ class Installation:
         )["items"]  # fmt: skip
         return found
 
-    def deployment(self, component: str) -> Manifest:
-        """The Deployment of ``webhook`` or ``controller``."""
-        found: Manifest = self.cluster.kubectl.get(
-            f"deployment/{FULLNAME}-{component}", f"--namespace={NAMESPACE}"
-        )
-        return found
+    def deployments(self, component: str) -> dict[str, Manifest]:
+        """The Deployments of ``webhook``, whose halves there are, or ``controller``, by name."""
+        found = self.cluster.kubectl.get(
+            "deployments", f"--namespace={NAMESPACE}",
+            f"--selector=app.kubernetes.io/component={component}",
+        )["items"]  # fmt: skip
+        return {one["metadata"]["name"]: one for one in found}
 
     def leader(self) -> str:
         """Which controller acts: its pod's name, and what tells this run of it from others."""
@@ -79,26 +80,29 @@ class Installation:
         return str(found[0]["spec"].get("holderIdentity", ""))
 
     @contextmanager
-    def scaled(self, component: str, replicas: int) -> Iterator[None]:
-        """``webhook`` or ``controller`` has so many pods, for the length of the block."""
-        usual = self.deployment(component)["spec"]["replicas"]
-        self._scale(component, replicas)
+    def without(self, component: str) -> Iterator[None]:
+        """``webhook`` or ``controller`` is scaled to no pods, for the length of the block."""
+        usual = self.deployments(component)
+        for name in usual:
+            self._scale(name, 0)
         try:
             yield
         finally:
-            self._scale(component, usual)
+            for name, one in usual.items():
+                self._scale(name, one["spec"]["replicas"])
 
     def wait_until_ready(self) -> None:
         """Return once all replicas of both programs are. Raises `KubectlFailed`."""
         for component in ("webhook", "controller"):
-            self.cluster.kubectl(
-                "rollout", "status", f"deployment/{FULLNAME}-{component}",
-                f"--namespace={NAMESPACE}", "--timeout=55s",
-            )  # fmt: skip
+            for name in self.deployments(component):
+                self.cluster.kubectl(
+                    "rollout", "status", f"deployment/{name}", f"--namespace={NAMESPACE}",
+                    "--timeout=55s",
+                )  # fmt: skip
 
-    def _scale(self, component: str, replicas: int) -> None:
+    def _scale(self, deployment: str, replicas: int) -> None:
         self.cluster.kubectl(
-            "scale", f"deployment/{FULLNAME}-{component}", f"--replicas={replicas}",
+            "scale", f"deployment/{deployment}", f"--replicas={replicas}",
             f"--namespace={NAMESPACE}",
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ Each test leaves the cluster as it found it.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -34,6 +34,9 @@ with open("/dev/shm/full", "wb", buffering=0) as file:
     while True:
         file.write(bytes(65536))
 """
+
+# Who ask at the same time whether a pod would be injected.
+CALLERS: Final = 4
 
 Manifest = dict[str, Any]
 
@@ -109,7 +112,7 @@ def test_without_webhooks_who_asks_waits_and_nobody_else(
     team.bind("reports")
     plain = team.pod("plain", team.app("app", *IDLE), binding="")
     del plain["metadata"]["annotations"]
-    with installed.scaled("webhook", 0):
+    with installed.without("webhook"):
         eventually("no webhook is left", lambda: not installed.pods("webhook"), within=60)
         team.apply(workloads.deployment(team, "asking"), plain)
         eventually("the ReplicaSet is refused", lambda: refused_for_webhook(team), within=60)
@@ -118,6 +121,18 @@ def test_without_webhooks_who_asks_waits_and_nobody_else(
     installed.wait_until_ready()
     [told] = workloads.heard(team, "asking")
     assert told["by"] == workloads.BY_ENDPOINT
+
+
+def test_no_pod_is_refused_while_webhooks_are_killed(report: Team, installed: Installation) -> None:
+    """One, and when it is back one of the other half: the kubelet has to notice each of them."""
+    with ExitStack() as asking:
+        asked = [asking.enter_context(meanwhile(lambda: refusal(report))) for _ in range(CALLERS)]
+        for half in ("first", "second"):
+            time.sleep(3)
+            kill_webhook(installed, half)
+    refusals = [one for answers in asked for one in answers]
+    assert len(refusals) > 20
+    assert [one for one in refusals if one] == []
 
 
 def test_bindings_are_kept_true_after_the_leading_controller_is_killed(
@@ -189,6 +204,25 @@ def refused_for_webhook(team: Team) -> list[str]:
         for one in team.get("events", "--field-selector=reason=FailedCreate")["items"]
         if "inject.rolesanywhere.dev" in one["message"]
     ]
+
+
+def kill_webhook(installed: Installation, half: str) -> None:
+    """End the one of that half, and return when it is back."""
+    before = webhook(installed, half)
+    kill(installed.cluster, containers(before)["webhook"])
+
+    def is_back() -> bool:
+        now = webhook(installed, half)
+        return is_ready(now) and restarts(now, "webhook") > restarts(before, "webhook")
+
+    eventually("it is back", is_back, within=90)
+
+
+def webhook(installed: Installation, half: str) -> Manifest:
+    """The webhook's pod in that half."""
+    label = "rolesanywhere.dev/half"
+    [pod] = [one for one in installed.pods("webhook") if one["metadata"]["labels"][label] == half]
+    return pod
 
 
 def names(installed: Installation) -> set[str]:

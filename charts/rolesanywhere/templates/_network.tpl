@@ -17,7 +17,7 @@ spec:
   ingress:
     {{- if eq $component "webhook" }}
     # Admission reviews, from the API server.
-    - ports: [{port: https, protocol: TCP}]
+    - ports: [{port: {{ $root.Values.webhook.port | default 9443 }}, protocol: TCP}]
       {{- with $given.webhookFrom }}
       from: {{- toYaml . | nindent 8 }}
       {{- end }}

@@ -2,20 +2,20 @@
 What the pods of both components have in common, each called with (list . "webhook").
 */}}
 
-{{/* How many there are, and how one set of them takes over from another. */}}
+{{/* How one set of them takes over from another; call with (list . "webhook" 2) for two of them. */}}
 {{- define "rolesanywhere.scale" -}}
 {{- $given := get (index . 0).Values (index . 1) -}}
-replicas: {{ $given.replicas }}
+replicas: {{ index . 2 }}
 {{- with $given.strategy }}
 strategy: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* The pods' labels and annotations. What they are selected by cannot be overridden. */}}
+{{/* The pods' labels, the third of the list among them, and annotations. None of ours can be overridden. */}}
 {{- define "rolesanywhere.podMetadata" -}}
 {{- $root := index . 0 -}}
 {{- $given := get $root.Values (index . 1) -}}
-{{- $own := include "rolesanywhere.labels" . | fromYaml -}}
+{{- $own := merge (include "rolesanywhere.labels" . | fromYaml) (index . 2) -}}
 labels: {{- toYaml (merge $own ($given.podLabels | default dict)) | nindent 2 }}
 {{- with $given.podAnnotations }}
 annotations: {{- toYaml . | nindent 2 }}

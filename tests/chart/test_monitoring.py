@@ -24,15 +24,17 @@ _ROW: Final = re.compile(
     r" (?P<labels>[^|]*) \|",
     re.MULTILINE,
 )
-_USED: Final = re.compile(r"(?P<name>rolesanywhere_\w+)(?:\{(?P<matchers>[^}]*)\})?")
+_USED: Final = re.compile(r"(?P<name>(?:rolesanywhere|apiserver)_\w+)(?:\{(?P<matchers>[^}]*)\})?")
 _GROUPED: Final = re.compile(r"by \((?P<labels>[^)]*)\)")
+# What an API server measures of us (k8s.io/apiserver, pkg/admission/metrics).
+_THEIRS: Final = {"apiserver_admission_webhook_fail_open_count": {"name", "type"}}
 # What a scrape adds, and a histogram has.
 _FROM_OUTSIDE: Final = {"namespace", "pod", "le"}
 
 
 def documented() -> dict[str, set[str]]:
     """The labels of every series there is, by its name."""
-    series: dict[str, set[str]] = {}
+    series: dict[str, set[str]] = dict(_THEIRS)
     for row in _ROW.finditer(REFERENCE):
         labels = set(re.findall(r"`(\w+)`", row["labels"]))
         suffixes = ("_bucket", "_sum", "_count") if row["kind"] == "histogram" else ("",)

@@ -10,7 +10,7 @@ from tests.e2e.harness.cluster import Cluster
 from tests.e2e.teams import Team, restarts
 from tests.fakes.pki import Authority, Identity, new_key
 from tests.support.tools import build_or_skip
-from tests.support.waiting import eventually
+from tests.support.waiting import NeverHappened, eventually
 
 ISSUER: Final = "workloads"
 SIGNER: Final = "example.com/workloads"
@@ -34,11 +34,14 @@ def asking(team: Team, name: str, **more: Any) -> dict[str, Any]:
 
 def standing(team: Team, binding: str, *expected: str) -> None:
     """Return once the binding's Ready is ``expected``: status and reason."""
-    eventually(
-        f"{binding} is {expected}, not {team.conditions(binding)}",
-        lambda: team.conditions(binding).get("Ready") == expected,
-        within=60,
-    )
+    try:
+        eventually(
+            f"{binding} is {expected}",
+            lambda: team.conditions(binding).get("Ready") == expected,
+            within=60,
+        )
+    except NeverHappened as never:
+        raise AssertionError(f"{never}; it is {team.conditions(binding)}") from None
 
 
 @pytest.mark.usefixtures("with_cert_manager")

@@ -110,7 +110,9 @@ def test_the_operator_is_installed_as_the_guide_says(
 ) -> None:
     assert "MalformedAnnotation" in installed_by_guide
     found = alone.kubectl.get("deployments", "--namespace=rolesanywhere")["items"]
-    assert [one["status"].get("readyReplicas") for one in found] == [2, 2]
+    assert len(found) >= 2
+    ready = {one["metadata"]["name"]: one["status"].get("readyReplicas") for one in found}
+    assert ready == {one["metadata"]["name"]: one["spec"]["replicas"] for one in found}
 
 
 def test_what_helm_prints_in_the_end_can_be_run_as_it_stands(
@@ -121,7 +123,7 @@ def test_what_helm_prints_in_the_end_can_be_run_as_it_stands(
     [probe] = [command for command in commands if "=perhaps" in command.shell]
     commands.remove(probe)
 
-    assert len(commands) == 4
+    assert len(commands) >= 4
     reader.follow(commands)
     with pytest.raises(AssertionError, match="MalformedAnnotation"):
         reader.follow([probe])

@@ -68,6 +68,7 @@ def test_the_sidecar_has_the_pin_and_the_certificate_alone(served: Team, hsm: Hs
 
     assert told(look, SIDECAR_CONTAINER) == "['pin', 'tls.crt']"
     assert told(who, SIDECAR_CONTAINER) == f"65532 {hsms.GROUP}"
+    assert told(f"import os; print(os.path.exists('{IDENTITY_DIRECTORY}'))", "app") == "False"
     mounts = told("print(open('/proc/self/mounts').read())", "app")
     assert str(hsm.sockets) not in mounts
     assert "pkcs11" not in mounts

@@ -7,7 +7,7 @@ for each connection, and an API server opens many. Never looks at what is carrie
 import asyncio
 import ssl
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 from rolesanywhere_operator.ports.connections import Connection
 
@@ -26,8 +26,8 @@ class PlainChannel(asyncio.Protocol):
         self._connection = connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a TCP server gets
-        self._connection.opened(transport)
+        # What a TCP server gets; uvloop's is one by its methods alone.
+        self._connection.opened(cast(asyncio.Transport, transport))
 
     def data_received(self, data: bytes) -> None:
         self._connection.received(data)
@@ -58,10 +58,9 @@ class TlsChannel(asyncio.Protocol):
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a TCP server gets
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        self._handshake = loop.call_later(HANDSHAKE_SECONDS, transport.abort)
+        self._handshake = loop.call_later(HANDSHAKE_SECONDS, self._transport.abort)
         self._connection.opened(self)
 
     def data_received(self, data: bytes) -> None:

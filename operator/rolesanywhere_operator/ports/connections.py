@@ -5,6 +5,7 @@ Every wait is bounded. Never decides what is answered, but for what is no reques
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable
 from http import HTTPStatus
@@ -82,7 +83,8 @@ class Connection:
         self._site = site
         self._crowd = crowd
         self._loop = asyncio.get_running_loop()
-        self._reader = Reader(largest_body=site.largest_body, clock=self._loop.time)
+        # Not the loop's own clock, which uvloop reads but once for all that it finds at once.
+        self._reader = Reader(largest_body=site.largest_body, clock=time.monotonic)
         self._waiting: deque[Whole] = deque()
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None

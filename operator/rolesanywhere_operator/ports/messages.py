@@ -20,7 +20,7 @@ _USUAL_ROOM: Final = 4 * 2**20
 class Request:
     """A request that came whole; names of ``headers`` are in lower case.
 
-    ``since`` is when its head had come, by the event loop's clock in seconds.
+    ``since`` is when its head had come, in seconds of `time.monotonic`.
     """
 
     method: str

@@ -1,5 +1,7 @@
 """What the Dockerfile promises of the three images, read off its text; it builds nothing."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -70,6 +72,27 @@ def test_an_image_holds_its_program_the_contract_and_pinned_requirements(
     }
     assert all((ROOT / path).exists() for path in copied)
     assert any("--require-hashes" in words for words in app)
+
+
+WITHOUT_CLASSES = """
+import importlib, pkgutil, re, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if re.match(r"kubernetes[.](aio[.])?client[.](api|models)[.]", name):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import rolesanywhere_operator as operator
+for module in pkgutil.walk_packages(operator.__path__, "rolesanywhere_operator."):
+    importlib.import_module(module.name)
+"""
+
+
+def test_what_the_operators_image_leaves_out_of_its_client_nothing_loads() -> None:
+    removed = {
+        f"{above}client/{classes}/[!_]*" for above in ("", "aio/") for classes in ("api", "models")
+    }
+    assert any(words[0] == "RUN" and removed <= set(words) for words in stages()["operator-app"])
+    subprocess.run([sys.executable, "-c", WITHOUT_CLASSES], check=True)
 
 
 def test_the_image_for_tokens_is_the_sidecars_with_modules_and_ends_as_nobody_too() -> None:

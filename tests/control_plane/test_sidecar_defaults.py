@@ -24,7 +24,12 @@ RESOURCES: Final = {
 }
 VALUES: Final[dict[str, Any]] = {
     "images": {"registry": "mirror.example", "sidecar": "aws/sidecar", "tag": "9"},
-    "sidecar": {"resources": RESOURCES, "logLevel": "warning"},
+    "sidecar": {
+        "resources": RESOURCES,
+        "logLevel": "warning",
+        "proxy": {"url": "http://proxy.example:3128", "noProxy": [".corp.example", "10.0.0.0/8"]},
+        "caBundle": {"configMap": {"name": "corp-authorities"}},
+    },
 }
 # What the tests say themselves: where the webhook listens, and where its certificate is.
 PREFIX: Final = "ROLESANYWHERE_OPERATOR_"
@@ -105,6 +110,11 @@ def test_what_the_release_says_of_sidecars_reaches_a_pod(release: Release, names
     assert sidecar["image"] == "mirror.example/aws/sidecar:9"
     assert sidecar["resources"] == RESOURCES
     assert level(sidecar) == "warning"
+    told = {one["name"]: one.get("value") for one in sidecar["env"]}
+    assert told["https_proxy"] == "http://proxy.example:3128"
+    assert told["no_proxy"] == ".corp.example,10.0.0.0/8"
+    mounted = [one["mountPath"] for one in sidecar["volumeMounts"]]
+    assert told["ROLESANYWHERE_CA_BUNDLE"].rpartition("/")[0] in mounted
 
 
 def test_what_a_binding_says_itself_wins(release: Release, namespace: str) -> None:

@@ -60,6 +60,15 @@ def ready(program: Program) -> None:
     eventually("the webhook is ready", lambda: program.is_ready, within=60)
 
 
+def called(release: SelfServing, *replicas: Program) -> None:
+    """Return once the Service leads to all of them."""
+    eventually(
+        "they are called",
+        lambda: all(one in release.relay.ready for one in replicas),
+        within=60,
+    )
+
+
 def test_without_its_secret_the_webhook_waits_and_the_controller_brings_it(
     release: SelfServing, users: str
 ) -> None:
@@ -114,8 +123,8 @@ def test_no_pod_fails_while_replicas_end_and_are_killed_and_the_certificate_is_r
     """And none comes out uninjected."""
     release.controller()
     first, second = release.webhook(0), release.webhook(1)
-    ready(first)
-    ready(second)
+    # Not before: connections that one of them has are kept, and no other is opened.
+    called(release, first, second)
     creators = [
         Creator(release.control_plane, users, name=name) for name in ("one", "two", "three", "four")
     ]
@@ -130,7 +139,7 @@ def test_no_pod_fails_while_replicas_end_and_are_killed_and_the_certificate_is_r
         first.popen.send_signal(signal.SIGTERM)
         assert first.popen.wait(timeout=PATIENCE_SECONDS) == 0
         third = release.webhook(0)
-        ready(third)
+        called(release, third)
 
         # Another authority and another certificate, under both replicas.
         loads = [len(one.lines(LOADED)) for one in (second, third)]
@@ -151,7 +160,7 @@ def test_no_pod_fails_while_replicas_end_and_are_killed_and_the_certificate_is_r
         kill(second)
         eventually("what is left has all the work", lambda: third.lines("admission"))
         fourth = release.webhook(1)
-        eventually("it is called", lambda: fourth in release.relay.ready, within=60)
+        called(release, fourth)
         kill(third)
         eventually("what is left has all the work", lambda: fourth.lines("admission"))
         time.sleep(2 * PROBE_SECONDS)

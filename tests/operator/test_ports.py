@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolesanywhere_operator.listeners import listening
-from rolesanywhere_operator.ports import channels, connections
+from rolesanywhere_operator.ports import channels, connections, waits
 from rolesanywhere_operator.ports.messages import Request, Response, Site
 from rolesanywhere_operator.ports.reading import Reader, Whole
 from tests.operator.certificates import a_pair
@@ -364,8 +364,8 @@ async def test_who_does_not_read_is_answered_no_more_until_they_do(
 
 
 async def test_who_never_reads_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.2)
-    monkeypatch.setattr(connections, "PARTING_SECONDS", 0.1)
+    monkeypatch.setattr(waits, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(waits, "PARTING_SECONDS", 0.1)
     pages = Pages(large=8 * 2**20)
     async with listening(pages.site(), name="test", address="127.0.0.1", port=0) as port:
         with socket.create_connection(("127.0.0.1", port)) as line:
@@ -415,7 +415,7 @@ async def test_a_refusal_keeps_nothing_of_what_was_refused(pages: Pages) -> None
 async def test_who_says_nothing_for_long_is_left_and_who_waits_is_not(
     pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(waits, "IDLE_SECONDS", 0.2)
     async with calling(pages.site()) as waiting:
         waiting.say(SLOW)
         async with calling(pages.site()) as silent:

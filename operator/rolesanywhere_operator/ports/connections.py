@@ -13,16 +13,10 @@ from typing import Final, Protocol
 
 from rolesanywhere_operator.ports.messages import Answer, Request, Response, Site, said
 from rolesanywhere_operator.ports.reading import Fault, Reader, Stage, Whole
+from rolesanywhere_operator.ports.waits import HEAD_SECONDS, Waits
 
 log = logging.getLogger(__name__)
 
-# From the first byte of a head to its last.
-HEAD_SECONDS: Final = 10.0
-# Longer than an API server keeps a connection that it does not use (90 s): who closes first loses
-# nothing, while a request that crosses our closing on its way is lost.
-IDLE_SECONDS: Final = 180.0
-# How long a caller gets who still sends, or is slow to read, once there is nothing more to say.
-PARTING_SECONDS: Final = 2.0
 # Answers at a stretch: then it is the others' turn.
 _IN_ONE_GO: Final = 16
 # What a caller may make us hold of a body without being counted with the others.
@@ -77,7 +71,6 @@ class Connection:
     """
 
     _line: Line
-    _idle: asyncio.TimerHandle
 
     def __init__(self, site: Site, crowd: Crowd) -> None:
         self._site = site
@@ -87,23 +80,25 @@ class Connection:
         self._reader = Reader(largest_body=site.largest_body, clock=time.monotonic)
         self._waiting: deque[Whole] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._waits = Waits(
+            is_busy=lambda: bool(self._task) or self._stage is not Stage.BETWEEN,
+            too_slow=lambda: self._refuse(_TOO_SLOW),
+            unused=self._part,
+        )
         self._stage, self._begun = Stage.BETWEEN, 0
         self._held = 0
-        self._last_said = self._loop.time()
         self._is_clogged = self._is_leaving = self._has_parted = False
 
     def opened(self, line: Line) -> None:
         """The caller is there."""
         self._line = line
-        self._idle = self._loop.call_later(IDLE_SECONDS, self._look_whether_idle)
+        self._waits.begin()
         self._crowd.came(self)
 
     def lost(self) -> None:
         """The caller is gone, whoever ended it."""
         self._has_parted = True
-        self._idle.cancel()
-        self._watch(Stage.BETWEEN)
+        self._waits.stop()
         if self._task:
             self._task.cancel()
         self._hold(0)
@@ -150,13 +145,13 @@ class Connection:
         """Wait for the rest of what has begun, and not too long."""
         self._stage, self._begun = stage, self._reader.begun
         self._is_to_go_ahead = self._reader.wants_a_go_ahead
-        if self._deadline:
-            self._deadline.cancel()
-            self._deadline = None
-        if stage is Stage.BETWEEN:
-            return
-        patience = HEAD_SECONDS if stage is Stage.HEAD else self._site.patience(self._reader.query)
-        self._deadline = self._loop.call_later(patience, self._refuse, _TOO_SLOW)
+        match stage:
+            case Stage.BETWEEN:
+                self._waits.for_the_rest(None)
+            case Stage.HEAD:
+                self._waits.for_the_rest(HEAD_SECONDS)
+            case Stage.BODY:
+                self._waits.for_the_rest(self._site.patience(self._reader.query))
 
     def _go_on(self) -> None:
         """Answer what waits, for as long as nobody has to be waited for."""
@@ -217,7 +212,7 @@ class Connection:
                 date=self._crowd.date(), is_last=is_last, bodiless=whole.request.method == "HEAD"
             )
         )
-        self._last_said = self._loop.time()
+        self._waits.used()
         if is_last:
             self._part()
 
@@ -237,17 +232,15 @@ class Connection:
         self._has_parted = True
         self._waiting.clear()
         self._hold(0)
-        self._watch(Stage.BETWEEN)
-        self._idle.cancel()
+        self._stage = Stage.BETWEEN
         # Closing over what has not been read would take the answer away from its reader.
-        self._idle = self._loop.call_later(PARTING_SECONDS, self._part)
+        self._waits.for_the_end(self._part)
 
     def _part(self) -> None:
         self._has_parted = True
         self._waiting.clear()
         self._hold(0)
-        self._idle.cancel()
-        self._idle = self._loop.call_later(PARTING_SECONDS, self._line.abort)
+        self._waits.for_the_end(self._line.abort)
         self._line.close()
 
     def _read_or_not(self) -> None:
@@ -256,16 +249,6 @@ class Connection:
             self._line.pause_reading()
         else:
             self._line.resume_reading()
-
-    def _look_whether_idle(self) -> None:
-        """One timer for all requests: to set one for each would cost more than to read it."""
-        left = self._last_said + IDLE_SECONDS - self._loop.time()
-        if self._task or self._stage is not Stage.BETWEEN:  # Each has an end of its own.
-            left = IDLE_SECONDS
-        if left > 0:
-            self._idle = self._loop.call_later(left, self._look_whether_idle)
-        else:
-            self._part()
 
 
 def _failed(request: Request, mistake: Exception) -> Response:

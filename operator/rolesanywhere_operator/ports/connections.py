@@ -71,6 +71,7 @@ class Connection:
     """
 
     _line: Line
+    _waits: Waits
 
     def __init__(self, site: Site, crowd: Crowd) -> None:
         self._site = site
@@ -80,11 +81,6 @@ class Connection:
         self._reader = Reader(largest_body=site.largest_body, clock=time.monotonic)
         self._waiting: deque[Whole] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._waits = Waits(
-            is_busy=lambda: bool(self._task) or self._stage is not Stage.BETWEEN,
-            too_slow=lambda: self._refuse(_TOO_SLOW),
-            unused=self._part,
-        )
         self._stage, self._begun = Stage.BETWEEN, 0
         self._held = 0
         self._is_clogged = self._is_leaving = self._has_parted = False
@@ -92,22 +88,28 @@ class Connection:
     def opened(self, line: Line) -> None:
         """The caller is there."""
         self._line = line
-        self._waits.begin()
+        self._waits = Waits(
+            too_slow=lambda: self._refuse(_TOO_SLOW), silent=self._part, is_busy=self._is_under_way
+        )
         self._crowd.came(self)
 
     def lost(self) -> None:
         """The caller is gone, whoever ended it."""
         self._has_parted = True
-        self._waits.stop()
+        self._waits.end()
         if self._task:
             self._task.cancel()
         self._hold(0)
         self._crowd.went(self)
+        # They hold us, too: what was kept for this caller goes at once, and not when the garbage
+        # collector finds the circle.
+        del self._line, self._waits
+        self._reader.close()
 
     def leave(self) -> None:
         """End as soon as what is under way is answered."""
         self._is_leaving = True
-        if not self._is_at_work:
+        if not self._waiting and not self._is_under_way():
             self._part()
 
     def abort(self) -> None:
@@ -137,9 +139,9 @@ class Connection:
             self._read_or_not()
         self._weigh()
 
-    @property
-    def _is_at_work(self) -> bool:
-        return bool(self._task or self._waiting or self._stage is not Stage.BETWEEN)
+    def _is_under_way(self) -> bool:
+        """Whether an answer is awaited, or the rest of a request."""
+        return self._task is not None or self._stage is not Stage.BETWEEN
 
     def _watch(self, stage: Stage) -> None:
         """Wait for the rest of what has begun, and not too long."""
@@ -212,7 +214,7 @@ class Connection:
                 date=self._crowd.date(), is_last=is_last, bodiless=whole.request.method == "HEAD"
             )
         )
-        self._waits.used()
+        self._waits.said()
         if is_last:
             self._part()
 
@@ -234,13 +236,13 @@ class Connection:
         self._hold(0)
         self._stage = Stage.BETWEEN
         # Closing over what has not been read would take the answer away from its reader.
-        self._waits.for_the_end(self._part)
+        self._waits.to_part(self._part)
 
     def _part(self) -> None:
         self._has_parted = True
         self._waiting.clear()
         self._hold(0)
-        self._waits.for_the_end(self._line.abort)
+        self._waits.to_part(self._line.abort)
         self._line.close()
 
     def _read_or_not(self) -> None:

@@ -101,6 +101,10 @@ class Reader:
         self._body.clear()
         return self.fault
 
+    def close(self) -> None:
+        """Read nothing more: the parser holds us, and what came would be kept with it."""
+        del self._parser
+
     def _fail(self, status: HTTPStatus, sentence: str) -> None:
         self.give_up(Fault(status, sentence))
 

@@ -44,6 +44,16 @@ session = pkcs11.lib(module).get_token(token_label=label).open(user_pin=pin)
 key = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label="p256")
 print(len(key.sign(bytes(32), mechanism=Mechanism.ECDSA)))
 """
+# A message bus, and with it a resource manager, lets in no user whom the machine does not know.
+NOBODY: Final = 65534
+# What the sidecar's child process finds in its environment.
+AS_THE_CHILD: Final = """
+import os
+from rolesanywhere_sidecar.identities.pkcs11 import stores
+told = stores.lockable(os.environ)
+os.environ.clear()
+os.environ.update(told)
+"""
 
 
 @pytest.fixture
@@ -210,6 +220,7 @@ def test_a_tpms_store_is_read_though_nobody_may_write_there(healthy_tpm: Tpm, fo
     token, state = healthy_tpm.token, folder / "state"
     store = Path(token.env["TPM2_PKCS11_STORE"])
     state.mkdir()
+    os.chown(state, NOBODY, GROUP)
     spec = {
         "uri": token.uri("p256"),
         "modulePath": str(token.module),
@@ -224,8 +235,8 @@ def test_a_tpms_store_is_read_though_nobody_may_write_there(healthy_tpm: Tpm, fo
     read_only = [path for path in folders if mounted[path].get("readOnly")]
     assert read_only == [str(store)]
     done = subprocess.run(
-        [*with_mounts(folders, read_only=read_only), sys.executable, "-c", SIGN,
-         str(token.module), token.label, token.pin],
+        [*with_mounts(folders, read_only=read_only), *as_user(NOBODY, GROUP),
+         sys.executable, "-c", AS_THE_CHILD + SIGN, str(token.module), token.label, token.pin],
         env={"PATH": os.environ["PATH"], **told}, capture_output=True, text=True, check=False,
         timeout=60,
     )  # fmt: skip

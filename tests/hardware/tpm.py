@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ _BUS: Final = """
   <listen>unix:path={folder}/bus</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
+    <allow user="*"/>
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
     <allow own="*"/>
@@ -108,8 +109,8 @@ class Blueprint:
             yield tpm
 
 
-def make(folder: Path) -> Token:
-    """Leave in ``folder`` a TPM whose token has a key of every algorithm, and its certificate."""
+def make(folder: Path, algorithms: Sequence[Algorithm] = ALGORITHMS) -> Token:
+    """Leave in ``folder`` a TPM whose token has a key of each algorithm, and its certificate."""
     for part in ("state", "store"):
         (folder / part).mkdir(parents=True)
     with powered(folder) as tpm:
@@ -117,7 +118,7 @@ def make(folder: Path) -> Token:
         tpm.tool("tpm2_ptool", "init", store)
         add_token(tpm, LABEL, PIN)
         root = Authority.root(at=utc_now())
-        keys = {name: _key(tpm, name, root) for name in ALGORITHMS}
+        keys = {name: _key(tpm, name, root) for name in algorithms}
         # One that just loses power counts it as a wrong PIN (TPM 2.0 library, part 1, 19.8.6).
         tpm.tool("tpm2_shutdown")
         return Token(label=LABEL, pin=PIN, module=MODULE, env=tpm.env, root=root, keys=keys)

@@ -57,6 +57,15 @@ def test_it_loads_neither_cryptography_nor_an_event_loop(child: Child) -> None:
     assert b"_asyncio" not in mapped
 
 
+def test_it_is_shown_a_tpms_store_where_it_may_be_locked(tmp_path: Path) -> None:
+    given = {"TPM2_PKCS11_STORE": "/var/lib/tpm2-pkcs11", "PKCS11_SQL_LOCK": str(tmp_path)}
+    child = Child(given)
+    try:
+        assert f"TPM2_PKCS11_STORE={tmp_path}\0".encode() in about(child.pid, "environ")
+    finally:
+        child.end()
+
+
 def test_it_sees_no_setting_of_ours_and_nobodys_credentials(child: Child) -> None:
     child.ask({"do": "load", "path": "/nowhere.so"}, within=PATIENCE)
     seen = about(child.pid, "environ")

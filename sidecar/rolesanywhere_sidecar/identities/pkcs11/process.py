@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from rolesanywhere_sidecar.identities.pkcs11 import framing
+from rolesanywhere_sidecar.identities.pkcs11 import framing, stores
 from rolesanywhere_sidecar.identities.pkcs11.framing import BrokenFrame, Message
 
 # A killed process ends at once, unless it is inside a driver: then nobody can end it.
@@ -150,7 +150,7 @@ def _spawned(env: Mapping[str, str], lifeline: int, wire: int) -> "subprocess.Po
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         pass_fds=(lifeline, wire),
-        env=environment(env),
+        env=stores.lockable(environment(env)),
         # Ctrl-C is for us: the child ends with us, not before; and its group is its own.
         start_new_session=True,
     )

@@ -40,8 +40,8 @@ TEAM: Final = "team-a"
 IMAGE: Final = "docker.io/amazon/aws-cli:2.31.0"
 
 # Shorter than a profile can have it, so that a renewal is soon.
-SESSION_SECONDS: Final = 40
-RENEWS_SECONDS: Final = 90
+SESSION_SECONDS: Final = 60
+RENEWS_SECONDS: Final = 180
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """What answers on a port, met by callers who write what they like: HTTP, TLS, and their ends."""
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -631,6 +632,33 @@ async def test_who_speaks_no_tls_is_left(pages: Pages, ours: ssl.SSLContext) -> 
         caller.say(GET)
         assert b"HTTP" not in await asyncio.wait_for(caller.reader.read(), 5)
     assert pages.asked == 0
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_nothing_of_a_caller_who_left_waits_for_the_garbage_collector(
+    pages: Pages, ours: ssl.SSLContext, theirs: ssl.SSLContext, over_tls: bool
+) -> None:
+    """It comes by so rarely that what a hundred callers had sent was kept until then."""
+    tls, trust = (ours, theirs) if over_tls else (None, None)
+    gc.collect()
+    gc.disable()
+    try:
+        async with listening(pages.site(), name="x", address="127.0.0.1", port=0, tls=tls) as port:
+            caller = Caller(*await asyncio.open_connection("127.0.0.1", port, ssl=trust))
+            caller.say(post("/echo", b"x"))
+            await caller.answer()
+            assert len(_callers_parts()) == 3
+            caller.writer.close()
+            async with asyncio.timeout(5):
+                while _callers_parts():  # noqa: ASYNC110 - nothing says when a thing is gone
+                    await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+
+
+def _callers_parts() -> list[object]:
+    kinds = (connections.Connection, Reader, channels.PlainChannel, channels.TlsChannel)
+    return [one for one in gc.get_objects() if isinstance(one, kinds)]
 
 
 async def test_a_connection_over_tls_costs_little(

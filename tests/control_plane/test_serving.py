@@ -25,6 +25,10 @@ from tests.support.waiting import PATIENCE_SECONDS, eventually
 LOADED = "serving certificate loaded"
 # An authority that takes another's place waits before it signs, and files are looked at in turns.
 ROTATION_SECONDS = 90.0
+# A controller and a webhook, and the first certificate between them, on a busy machine.
+STARTING_SECONDS = 120.0
+# How long an API server waits for the first answer, as the chart comes.
+ATTEMPT_SECONDS = 3.0
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def serves(creator: Creator) -> bool:
 
 
 def ready(program: Program) -> None:
-    eventually("the webhook is ready", lambda: program.is_ready, within=60)
+    eventually("the webhook is ready", lambda: program.is_ready, within=STARTING_SECONDS)
 
 
 def called(release: SelfServing, *replicas: Program) -> None:
@@ -65,7 +69,7 @@ def called(release: SelfServing, *replicas: Program) -> None:
     eventually(
         "they are called",
         lambda: all(one in release.relay.ready for one in replicas),
-        within=60,
+        within=STARTING_SECONDS,
     )
 
 
@@ -170,6 +174,46 @@ def test_no_pod_fails_while_replicas_end_and_are_killed_and_the_certificate_is_r
     assert [attempt.answer["message"] for attempt in failed] == []
     assert all(attempt.is_injected for attempt in attempts)
     assert len(attempts) > 100, "there was no load to speak of"
+
+
+@pytest.mark.long
+def test_a_replica_that_falls_silent_costs_seconds_and_no_pod(
+    release: SelfServing, users: str
+) -> None:
+    """As one whose node is gone: for a while the Service leads to it, and nothing comes back."""
+    release.controller()
+    first, second = release.webhook(0), release.webhook(1)
+    called(release, first, second)
+    creators = [
+        Creator(release.control_plane, users, name=name) for name in ("one", "two", "three", "four")
+    ]
+    eventually("pods are injected", lambda: serves(creators[0]))
+    creators[0].attempts.clear()
+    with ExitStack() as working:
+        for creator in creators:
+            working.enter_context(repeated(creator.create, 0.02))
+        eventually("both have work", lambda: all(one.lines("admission") for one in (first, second)))
+        third = release.webhook(1)
+        called(release, third)
+        first.popen.send_signal(signal.SIGSTOP)
+        silent = time.monotonic()
+        # What is kept of connections leads to the silent one then.
+        second.popen.send_signal(signal.SIGTERM)
+        assert second.popen.wait(timeout=PATIENCE_SECONDS) == 0
+        eventually("they have waited for it", lambda: any(late(one, silent) for one in creators))
+        first.popen.send_signal(signal.SIGCONT)
+        time.sleep(1)
+    attempts = [attempt for creator in creators for attempt in creator.attempts]
+    assert [one.answer["message"] for one in attempts if one.status != HTTPStatus.CREATED] == []
+    assert all(attempt.is_injected for attempt in attempts)
+
+
+def late(creator: Creator, since: float) -> bool:
+    """Whether the first attempt for a pod that was sent after ``since`` came to nothing."""
+    return any(
+        attempt.sent > since and attempt.answered - attempt.sent > ATTEMPT_SECONDS
+        for attempt in creator.attempts
+    )
 
 
 def kill(program: Program) -> None:

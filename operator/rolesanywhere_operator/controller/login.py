@@ -11,11 +11,11 @@ from pathlib import Path
 
 import aiohttp
 import kopf
-from kubernetes.aio import client
 
 from rolesanywhere_operator.kube import access
 from rolesanywhere_operator.kube.calls import Call, Observer, unobserved
 from rolesanywhere_operator.kube.errors import KubeError
+from rolesanywhere_operator.kube.official import client
 
 
 async def log_in(

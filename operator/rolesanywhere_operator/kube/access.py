@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import yaml
-from kubernetes.aio import client, config
-from kubernetes.aio.config.config_exception import ConfigException
 
 from rolesanywhere_operator.kube.errors import KubeError
+from rolesanywhere_operator.kube.official import ConfigException, client, config
 
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _DEFAULT: Final = "default"

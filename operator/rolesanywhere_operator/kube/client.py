@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-from kubernetes.aio import client
-from kubernetes.aio.client.rest import RESTResponse
-from kubernetes.aio.config.config_exception import ConfigException
 
 from rolesanywhere_operator.kube import access, retrying
 from rolesanywhere_operator.kube.calls import Call, Observer, unobserved
 from rolesanywhere_operator.kube.errors import Unavailable, failure
+from rolesanywhere_operator.kube.official import ConfigException, RESTResponse, client
 
 log = logging.getLogger(__name__)
 

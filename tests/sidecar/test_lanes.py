@@ -1,6 +1,7 @@
 """A thread of one's own: what comes back of it, and what hangs in it."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -49,3 +50,55 @@ async def test_a_call_that_nobody_waits_for_is_still_under_way() -> None:
         await lane.cleared()
         await lane.run(work)
     assert begun == [1, 1]
+
+
+async def test_a_call_that_fails_when_nobody_waits_for_it_any_more_is_no_error_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lane, released = Lane("test"), threading.Event()
+
+    def fail() -> None:
+        assert released.wait(10)
+        raise LookupError
+
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await lane.run(fail)
+    released.set()
+    await lane.cleared()
+    await lane.run(lambda: None)
+    gc.collect()
+    assert caplog.messages == []
+
+
+async def test_a_thread_that_lingers_takes_the_next_call_and_ends_when_none_comes() -> None:
+    lane = Lane("lingering", linger=0.2)
+    threads = {await lane.run(threading.current_thread) for _ in range(5)}
+    assert len(threads) == 1
+    [thread] = threads
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
+    assert await lane.run(threading.current_thread) != thread
+
+
+async def test_calls_that_come_just_as_the_thread_ends_are_not_lost() -> None:
+    lane = Lane("brief", linger=0.0)
+    async with asyncio.timeout(20):
+        for number in range(2000):
+            assert await lane.run(lambda number=number: number) == number  # type: ignore[misc]
+
+
+async def test_a_machine_without_a_free_thread_costs_that_call_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    lane = Lane("test")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError):
+            await lane.run(lambda: 1)
+    async with asyncio.timeout(5):
+        assert await lane.run(lambda: 2) == 2

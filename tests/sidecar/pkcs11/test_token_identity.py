@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -575,7 +575,13 @@ async def test_who_waits_for_a_token_in_vain_is_told_so_and_who_waits_for_a_volu
     may_go_on.set()
     await source.tokens.lane.cleared()
     may_go_on.clear()
-    monkeypatch.setattr(volumes, "read_together", slow)
+    read_together = volumes.read_together
+
+    def slow_volume(places: Sequence[volumes.Place]) -> volumes.Contents:
+        slow()
+        return read_together(places)
+
+    monkeypatch.setattr(volumes, "read_together", slow_volume)
     with pytest.raises(UnreadableFile, match="check the volume"):
         await source.load()
     may_go_on.set()

@@ -27,6 +27,9 @@ from rolesanywhere_sidecar.signing import KeyKind
 
 _Result = TypeVar("_Result")
 
+# An identity is loaded, and then it signs.
+LINGER_SECONDS: Final = 1.0
+
 
 class Tokens:
     """A module's tokens for all who use them, one at a time."""
@@ -35,7 +38,7 @@ class Tokens:
         self._supervisor = supervisor
         self._latch = latch
         self._tally = tally
-        self.lane: Final = Lane("pkcs11")
+        self.lane: Final = Lane("pkcs11", linger=LINGER_SECONDS)
 
     @property
     def module(self) -> str:

@@ -209,9 +209,9 @@ def test_a_replica_that_falls_silent_costs_seconds_and_no_pod(
 
 
 def late(creator: Creator, since: float) -> bool:
-    """Whether the first attempt for a pod that was sent after ``since`` came to nothing."""
+    """Whether the first attempt for a pod has come to nothing ``since``."""
     return any(
-        attempt.sent > since and attempt.answered - attempt.sent > ATTEMPT_SECONDS
+        attempt.answered > since and attempt.answered - attempt.sent > ATTEMPT_SECONDS
         for attempt in creator.attempts
     )
 

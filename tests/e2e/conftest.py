@@ -31,6 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[NOTES] = Notes()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What was installed is judged first: later tests kill it, and its restarts would tell."""
+    items.sort(key=lambda item: item.path.name != "test_installation.py")
+
+
 @pytest.fixture(scope="session")
 def notes(request: pytest.FixtureRequest) -> Notes:
     """Lines for the end of the run: what was measured and is nobody's duty."""

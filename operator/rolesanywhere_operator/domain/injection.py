@@ -76,15 +76,13 @@ def _container_operations(pod: Json, decision: Inject) -> Iterator[Operation]:
 def _environment_operations(container: Json, path: str, binding: Binding) -> Iterator[Operation]:
     present = {str(variable.get("name")): variable for variable in pods.environment(container)}
     exceptions = _proxy_exceptions(present)
-    missing = {
-        name: value
-        for name, value in (_variables(container, present, binding) | exceptions).items()
-        if name not in present
-    }
+    wanted = _variables(container, present, binding) | exceptions
     if exceptions:
         yield from _exception_operations(container, path, present, exceptions)
-    added = [{"name": name, "value": value} for name, value in missing.items()]
-    yield from _insert(container, path, "env", added)
+    missing = [
+        {"name": name, "value": value} for name, value in wanted.items() if name not in present
+    ]
+    yield from _insert(container, path, "env", missing)
 
 
 def _exception_operations(
@@ -114,7 +112,7 @@ def _variables(container: Json, present: Mapping[str, Json], binding: Binding) -
 def _may_come_from_elsewhere(container: Json, names: Mapping[str, str]) -> bool:
     """Whether an ``envFrom`` could set one of ``names``; what it holds is not ours to read."""
     prefixes = [str(source.get("prefix") or "") for source in container.get("envFrom") or ()]
-    return any(name.startswith(prefix) for name in names for prefix in prefixes)
+    return any(name.startswith(prefix) for prefix in prefixes for name in names)
 
 
 def _proxy_exceptions(present: Mapping[str, Json]) -> dict[str, str]:
@@ -182,7 +180,7 @@ def _mark_operations(
     )
     # The sidecar of an earlier injection stays as it is, and so does what is said of it.
     earlier = marks.read(pod) if injected else None
-    mark = replace(earlier or fresh, containers=decision.containers)
+    mark = replace(earlier, containers=decision.containers) if earlier else fresh
     yield from _put(pod, "labels", BINDING_LABEL, mark.binding)
     yield from _put(pod, "annotations", INJECTED_ANNOTATION, str(mark))
 
@@ -204,7 +202,8 @@ def _insert(
         return []
     if not parent.get(field):
         return [{"op": "add", "path": f"{path}/{field}", "value": items}]
-    return [{"op": "add", "path": f"{path}/{field}/{at}", "value": item} for item in items]
+    place = f"{path}/{field}/{at}"
+    return [{"op": "add", "path": place, "value": item} for item in items]
 
 
 def _escaped(key: str) -> str:

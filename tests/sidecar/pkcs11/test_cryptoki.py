@@ -1,5 +1,7 @@
 """What the child makes of a module's answers; real modules are asked in ``tests/hardware``."""
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -8,6 +10,22 @@ from pkcs11.attributes import AttributeMapper
 
 from rolesanywhere_sidecar.identities.pkcs11.cryptoki import Cryptoki
 from rolesanywhere_sidecar.identities.pkcs11.mechanisms import KeyType
+
+
+def loaded(then: str = "") -> set[str]:
+    """The modules that a process has once it has imported `cryptoki`, and done so much more."""
+    program = (
+        "import rolesanywhere_sidecar.identities.pkcs11.cryptoki, pkcs11, sys\n"
+        f"{then}\nprint(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_what_encodes_keys_is_loaded_for_who_looks_into_it_alone() -> None:
+    assert not {"asn1crypto", "cryptography"} & loaded()
+    assert "asn1crypto" in loaded("pkcs11.util.ec.encode_named_curve_parameters('secp256r1')")
 
 
 class Held:

@@ -10,7 +10,7 @@ To read it for the first time, follow a signature down, and then look at what de
     process         the parent's end of the child: ask, wait, kill
     framing         how the two speak
     child           the other end, a process of its own
-    cryptoki        the module's functions
+    cryptoki        the module's functions; lazily helps
 
     searching       which certificate and key two URIs mean together
     locating        which token and object a URI means; facts, leaves and listing help

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-import pkcs11
-from pkcs11 import Attribute, ObjectClass
-from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
-
 from rolesanywhere_sidecar.identities.pkcs11.framing import Message
+from rolesanywhere_sidecar.identities.pkcs11.lazily import lazily
+
+with lazily("pkcs11.util"):
+    import pkcs11
+    from pkcs11 import Attribute, ObjectClass
+    from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
 
 # Of one token; a parent that is told of more could not use them either.
 MOST_OBJECTS: Final = 512

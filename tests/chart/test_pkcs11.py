@@ -103,6 +103,21 @@ def test_the_server_writes_to_nothing_of_the_node_but_its_sockets_folder() -> No
     assert container["resources"]["limits"]["example.com/tpm"] == 1
 
 
+def test_a_tpms_store_lies_read_only_where_the_server_may_lock_it() -> None:
+    pod = server()
+    [container] = pod["containers"]
+    told = {one["name"]: one["value"] for one in container["env"]}
+    folder = told["TPM2_PKCS11_STORE"]
+    mounts = {one["mountPath"]: one for one in container["volumeMounts"]}
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    database = mounts[f"{folder}/tpm2_pkcs11.sqlite3"]
+    assert (database["readOnly"], database["subPath"]) == (True, "tpm2_pkcs11.sqlite3")
+    assert volumes[database["name"]]["hostPath"]["path"] == SERVER["store"]
+    assert "emptyDir" in volumes[mounts[folder]["name"]]
+    assert not mounts[folder].get("readOnly")
+    assert "PKCS11_SQL_LOCK" not in told
+
+
 def test_root_gives_the_sockets_folder_away_and_no_more() -> None:
     [first] = server()["initContainers"]
     assert first["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["CHOWN"]}

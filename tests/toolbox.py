@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.bench import measures
 from tests.cluster import binaries
-from tests.e2e import cert_manager, teams
+from tests.e2e import cert_manager, teams, tpms
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Programs
 from tests.fakes import aws_helper
@@ -36,6 +36,7 @@ BUILDS_OF: Final[Mapping[str, Sequence[Callable[[], object]]]] = {
         images.build_all,
         teams.build_app,
         cert_manager.find_or_build,
+        tpms.prepare,
     ),
 }
 

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cryptography import x509
+
 from tests.e2e.background import in_background
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
 from tests.e2e.harness.configuration import NETWORK
 from tests.fakes.aws import FakeAWS
 from tests.fakes.pki import Authority, Identity
+from tests.fakes.scene import trusting
 from tests.fakes.sessions import Issued
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
 
@@ -39,6 +42,17 @@ class Aws:
     def sessions(self, subject: str) -> list[Issued]:
         """The sessions granted to certificates with that common name, oldest first."""
         return [one for one in self.services.sessions if one.session.source_identity == subject]
+
+    @contextmanager
+    def trusting(self, authority: x509.Certificate) -> Iterator[None]:
+        """The services trust what ``authority`` has issued too, for the length of the block."""
+        account = self.services.account
+        known = account.world
+        account.world = trusting(known, self.workloads.certificate, authority)
+        try:
+            yield
+        finally:
+            account.world = known
 
     def environment(self) -> list[dict[str, str]]:
         """What an app is told of where the services are, and of nothing else."""

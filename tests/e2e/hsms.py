@@ -14,19 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-from tests.e2e import pods
+from tests.e2e import pods, tokens
 from tests.e2e.aws import Aws
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
 from tests.e2e.harness.configuration import CONTAINERD_SOCKET
 from tests.e2e.installation import Installation
 from tests.e2e.teams import restarts
-from tests.fakes.scene import trusting
 from tests.hardware import packages, softhsm
-from tests.hardware.tokens import Token, certified
-from tests.hardware.workbench import Algorithm
+from tests.hardware.tokens import Token
 from tests.support import debian
 
 IMAGE: Final = Path(__file__).with_name("hsm")
@@ -35,24 +31,27 @@ NAMESPACE: Final = "hsm"
 MODULE: Final = "/usr/lib/softhsm/libsofthsm2.so"
 USER: Final = 65532
 GROUP: Final = 2323
-KEY: Final[Algorithm] = "p256"
 
 Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Hsm:
-    """``token`` is the node's; ``sockets`` is the folder of the node with the server's socket."""
+    """``token`` is the node's; ``sockets`` is the folder of the node with the server's socket.
+
+    The server is in ``namespace``, alone.
+    """
 
     cluster: Cluster
+    namespace: str
     token: Token
     sockets: Path
 
     def identity(self, **fields: Any) -> Mapping[str, Any]:
         """What a binding says of the key; ``fields`` are more of it, or others."""
         said = {
-            "uri": self.token.uri(KEY),
-            "pinSecretRef": {"name": "node-pin", "key": "pin"},
+            "uri": self.token.uri(tokens.KEY),
+            "pinSecretRef": tokens.PIN,
             "server": {"socketDirectory": str(self.sockets)},
             "runAsGroup": GROUP,
         }
@@ -60,14 +59,11 @@ class Hsm:
 
     def pin(self) -> Manifest:
         """The Secret that `identity` names."""
-        return _secret("node-pin", {"pin": self.token.pin})
+        return tokens.pin(self.token)
 
     def certificate(self, name: str) -> Manifest:
         """A Secret with another certificate for the same key."""
-        public = self.token.keys[KEY].certificate.public_key()
-        der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        made = certified(self.token.root, der)
-        return _secret(name, {"tls.crt": made.public_bytes(Encoding.PEM).decode()})
+        return tokens.certificate(self.token, name)
 
     def restarts(self) -> int:
         """How often the server was started again."""
@@ -90,7 +86,7 @@ class Hsm:
         subprocess.run(inside(["kill", f"-{signal.SIGKILL.value}", pid]), check=True)
 
     def _server(self) -> Manifest:
-        [pod] = self.cluster.kubectl.get("pods", f"--namespace={NAMESPACE}")["items"]
+        [pod] = self.cluster.kubectl.get("pods", f"--namespace={self.namespace}")["items"]
         return dict(pod)
 
 
@@ -105,43 +101,40 @@ def vendors_image() -> images.Image:
 
 @contextmanager
 def before_a_token(installed: Installation, aws: Aws, image: str) -> Iterator[Hsm]:
-    """An upgrade of the release that runs the server, and AWS trusting the token's certificates."""
+    """A node with an HSM and the server before it, and AWS trusting the token's certificates."""
     cluster = installed.cluster
-    folder, sockets = cluster.folder / "node-hsm", cluster.folder / "node-hsm-sockets"
+    folder = cluster.folder / "node-hsm"
     token = softhsm.make(folder)
     for path in (folder, *folder.rglob("*")):
         shutil.chown(path, USER, GROUP)
-    cluster.apply(json.dumps(pods.namespace(NAMESPACE, enforce="privileged")))
-    account, known = aws.services.account, aws.services.account.world
-    account.world = trusting(known, aws.workloads.certificate, token.root.certificate)
-    try:
-        installed.upgrade({"pkcs11Server": _values(token, folder, sockets, image)})
-        yield Hsm(cluster, token, sockets)
-    finally:
-        account.world = known
-        installed.upgrade()
-        cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-
-
-def _values(token: Token, folder: Path, sockets: Path, image: str) -> Mapping[str, Any]:
-    return {
-        "enabled": True,
-        "namespace": NAMESPACE,
+    hsm = Hsm(cluster, NAMESPACE, token, cluster.folder / "node-hsm-sockets")
+    server = {
         "image": image,
-        "token": f"pkcs11:token={token.label}",
         "module": MODULE,
-        "socketDirectory": str(sockets),
-        "user": USER,
-        "group": GROUP,
         "hostPaths": [str(folder)],
         "env": [{"name": name, "value": value} for name, value in token.env.items()],
     }
+    with aws.trusting(token.root.certificate), serving(installed, hsm, server):
+        yield hsm
 
 
-def _secret(name: str, content: Mapping[str, str]) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name},
-        "stringData": dict(content),
+@contextmanager
+def serving(
+    installed: Installation, hsm: Hsm, server: Mapping[str, Any], **values: Any
+) -> Iterator[None]:
+    """An upgrade of the release that runs the server of ``hsm``; ``values`` are the chart's."""
+    usual = {
+        "enabled": True,
+        "namespace": hsm.namespace,
+        "token": f"pkcs11:token={hsm.token.label}",
+        "socketDirectory": str(hsm.sockets),
+        "user": USER,
+        "group": GROUP,
     }
+    hsm.cluster.apply(json.dumps(pods.namespace(hsm.namespace, enforce="privileged")))
+    try:
+        installed.upgrade({"pkcs11Server": {**usual, **server}, **values})
+        yield
+    finally:
+        installed.upgrade()
+        hsm.cluster.kubectl("delete", "namespace", hsm.namespace, "--wait=false")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from rolesanywhere_contract.names import SIDECAR_CONTAINER
 from tests.cluster.kubectl import KubectlFailed
+from tests.e2e import pods
 from tests.e2e.harness.cluster import Cluster
 from tests.e2e.harness.configuration import CONTAINERD_SOCKET
 from tests.e2e.teams import Team
@@ -89,17 +90,17 @@ def meanwhile(ask: Callable[[], str]) -> Iterator[list[str]]:
         thread.join()
 
 
-def refusal(team: Team) -> str:
-    """Why a pod that asks would get no sidecar now; empty if it would. None is made."""
-    pod = team.pod("probe", binding="reports")
+def refusal(team: Team, *, of: int = 1) -> str:
+    """Why one ``of`` so many pods that ask would get no sidecar now, if so; none is made."""
+    asking = pods.items(*(team.pod(f"probe-{n}", binding="reports") for n in range(of)))
     try:
         made = team.cluster.kubectl(
-            "create", "--dry-run=server", "--filename=-", "--output=json",
-            f"--namespace={team.namespace}", input=json.dumps(pod),
+            "create", "--dry-run=server", "--filename=-", f"--namespace={team.namespace}",
+            r"--output=jsonpath={.spec.initContainers[0].name}{'\n'}", input=json.dumps(asking),
         )  # fmt: skip
     except KubectlFailed as failed:
         return str(failed)
-    return "" if SIDECAR_CONTAINER in made else "it would have started without one"
+    return "" if made.split() == [SIDECAR_CONTAINER] * of else "one would start without a sidecar"
 
 
 def _ctr(cluster: Cluster, *words: str, check: bool = True) -> str:

@@ -37,7 +37,7 @@ with open("/dev/shm/full", "wb", buffering=0) as file:
 
 # Who ask at the same time whether a pod would be injected, and pods that one asks for in a row.
 CALLERS: Final = 4
-PODS_AT_ONCE: Final = 10
+PODS_IN_A_ROW: Final = 10
 
 Manifest = dict[str, Any]
 
@@ -152,7 +152,7 @@ def test_no_pod_is_refused_and_no_call_fails_while_the_chart_is_upgraded(
     report: Team, installed: Installation
 ) -> None:
     before = names(installed)
-    with meanwhile(lambda: refusal(report, of=PODS_AT_ONCE)) as refusals:
+    with meanwhile(lambda: refusal(report, of=PODS_IN_A_ROW)) as refusals:
         installed.upgrade({"logLevel": "debug"})
         between = names(installed)
         installed.upgrade()

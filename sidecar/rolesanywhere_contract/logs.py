@@ -47,6 +47,8 @@ class JsonLines(logging.Formatter):
     def _plain(self, value: object) -> Any:
         """``value`` in JSON's own types."""
         match value:
+            case str() if type(value) is str:  # Most are, and what follows takes time.
+                return self._redact(value)
             case None | bool() | int() | float():
                 return value
             case datetime():
@@ -57,7 +59,7 @@ class JsonLines(logging.Formatter):
                     for name, of in value.items()
                 }
             case list() | tuple() | set() | frozenset():
-                return [self._plain(one) for one in value]
+                return [one if type(one) in self._as_it_is else self._plain(one) for one in value]
             case bytes() | bytearray():
                 # Keys, signatures and DER come as bytes; nobody reads those in a log.
                 return f"<{len(value)} bytes>"

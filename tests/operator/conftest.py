@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 import uvloop
 
-# What opens ports: the webhook's are on uvloop, the controller's on asyncio's own.
-_ON_BOTH: Final = {"test_ports.py", "test_probes.py", "test_tls.py"}
+# What opens ports or connections: the webhook does so on uvloop, the controller on asyncio's own.
+_ON_BOTH: Final = {"test_client.py", "test_ports.py", "test_probes.py", "test_tls.py"}
 
 
 def pytest_asyncio_loop_factories(

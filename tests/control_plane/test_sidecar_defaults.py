@@ -56,7 +56,7 @@ def release(
         ExitStack() as started,
     ):
         told = environment(render(helm, namespace="defaults-tests", values=VALUES))
-        besides = {name: text for name, text in told.items() if name not in OURS}
+        besides: dict[str, Any] = {name: text for name, text in told.items() if name not in OURS}
         webhook = started.enter_context(
             there.webhook(sidecar_image=told["sidecar_image"], **besides)
         )

@@ -7,8 +7,15 @@ from typing import Final
 import pytest
 import uvloop
 
-# What opens ports or connections: the webhook does so on uvloop, the controller on asyncio's own.
-_ON_BOTH: Final = {"test_client.py", "test_ports.py", "test_probes.py", "test_tls.py"}
+# The webhook, and what it shares with the controller, whose loop is asyncio's own.
+_ON_BOTH: Final = {
+    "test_client.py",
+    "test_metrics.py",
+    "test_ports.py",
+    "test_probes.py",
+    "test_tls.py",
+    "test_webhook.py",
+}
 
 
 def pytest_asyncio_loop_factories(

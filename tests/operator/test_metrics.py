@@ -111,6 +111,14 @@ async def test_every_review_is_counted_by_what_became_of_it() -> None:
     assert value(found, "admission_duration_seconds_sum") > 0
 
 
+async def test_times_are_told_in_parts_of_a_millisecond() -> None:
+    """Most reviews take one or less, and not every loop's clock is so fine."""
+    catalog = ScriptedCatalog(held={"reports": a_binding()})
+    found = [await counted(catalog, a_body()) for _ in range(3)]
+    times = [1000 * value(one, "admission_duration_seconds_sum") for one in found]
+    assert any(abs(milliseconds - round(milliseconds)) > 0.001 for milliseconds in times)
+
+
 def test_every_reason_is_counted_from_zero_on() -> None:
     """Prometheus sees no increase in a series that begins at 1."""
     found = of_the_webhook(Tally(), copy=Copy())

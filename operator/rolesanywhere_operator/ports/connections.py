@@ -77,7 +77,7 @@ class Connection:
         self._site = site
         self._crowd = crowd
         self._loop = asyncio.get_running_loop()
-        # Not the loop's own clock, which uvloop reads but once for all that it finds at once.
+        # Not the loop's own clock: uvloop's knows of no less than a millisecond.
         self._reader = Reader(largest_body=site.largest_body, clock=time.monotonic)
         self._waiting: deque[Whole] = deque()
         self._task: asyncio.Task[None] | None = None

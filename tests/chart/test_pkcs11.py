@@ -78,14 +78,18 @@ def test_the_server_is_nobody_and_can_do_nothing_but_serve() -> None:
 
 
 def test_the_server_shows_one_token_that_nobody_may_write_to_and_to_one_group_alone() -> None:
-    [container] = server()["containers"]
-    assert [*container["command"], *container["args"]] == [
-        "p11-kit", "server", "--foreground",
+    [container] = server(store="")["containers"]
+    arguments = [
+        "server", "--foreground",
         "--provider", "/usr/lib/pkcs11/libtpm2_pkcs11.so",
         "--name", f"/run/rolesanywhere-pkcs11/{SOCKET_FILE}",
         "-g", "clients",
         "pkcs11:token=node?write-protected=yes",
     ]  # fmt: skip
+    assert (container["command"], container["args"]) == (["p11-kit"], arguments)
+    [container] = server()["containers"]
+    assert container["args"] == arguments
+    assert container["command"][2].endswith(' && exec p11-kit "$@"')
 
 
 def test_the_group_that_the_server_knows_by_name_is_the_one_of_the_values() -> None:
@@ -110,9 +114,12 @@ def test_a_tpms_store_lies_read_only_where_the_server_may_lock_it() -> None:
     folder = told["TPM2_PKCS11_STORE"]
     mounts = {one["mountPath"]: one for one in container["volumeMounts"]}
     volumes = {one["name"]: one for one in pod["volumes"]}
-    database = mounts[f"{folder}/tpm2_pkcs11.sqlite3"]
-    assert (database["readOnly"], database["subPath"]) == (True, "tpm2_pkcs11.sqlite3")
-    assert volumes[database["name"]]["hostPath"]["path"] == SERVER["store"]
+    # As a whole: a file mounted by itself would stay what it was when the pod began.
+    store = mounts[SERVER["store"]]
+    assert store == {"name": "store", "mountPath": SERVER["store"], "readOnly": True}
+    assert volumes["store"]["hostPath"]["path"] == SERVER["store"]
+    assert container["command"][-1] == SERVER["store"]
+    assert f" {folder}/ " in container["command"][2]
     assert "emptyDir" in volumes[mounts[folder]["name"]]
     assert not mounts[folder].get("readOnly")
     assert "PKCS11_SQL_LOCK" not in told

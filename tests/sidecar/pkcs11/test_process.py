@@ -62,7 +62,7 @@ def test_it_is_shown_a_tpms_store_where_it_may_be_locked(tmp_path: Path) -> None
     child = Child(given)
     try:
         child.ask({"do": "load", "path": "/nowhere.so"}, within=PATIENCE)
-        assert f"TPM2_PKCS11_STORE={tmp_path}\0".encode() in about(child.pid, "environ")
+        assert f"TPM2_PKCS11_STORE={tmp_path}/".encode() in about(child.pid, "environ")
     finally:
         child.end()
 

@@ -2,13 +2,15 @@
 
 The module locks its store even to read it, by a file beside it, and PKCS11_SQL_LOCK is meant to
 name another folder for such files. Version 1.9.0, Debian 12's, puts them into ``/`` whatever it
-says, where a container may write least of all. So the module is shown the store in that folder, by
-a link, and locks it there. Never copies it: a key that is added is seen.
+says, where a container may write least of all. So the module is shown the store in a folder below
+that one, by a link, and locks it there. Never copies it: a key that is added is seen. Never
+replaces what is not such a link.
 """
 
-import contextlib
 import os
+import stat
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -20,24 +22,38 @@ _DATABASE: Final = "tpm2_pkcs11.sqlite3"
 
 
 def lockable(env: Mapping[str, str]) -> dict[str, str]:
-    """``env`` of a module, such that it locks its store in the folder of PKCS11_SQL_LOCK.
+    """``env`` of a module, such that it locks its store below the folder of PKCS11_SQL_LOCK.
 
-    As it is where there is no such store, or no room for the link: the module then says what it
-    lacks.
+    As it is where there is no such store, or no room of our own for the link: the module then says
+    what it lacks.
     """
     told = dict(env)
-    if told.get(STORE) and told.get(LOCKS):
-        with contextlib.suppress(OSError):
-            folder = Path(told[LOCKS])
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _link(folder / _DATABASE, Path(told[STORE]) / _DATABASE)
-            told[STORE] = str(folder)
-            del told[LOCKS]
-    return told
+    if not (told.get(STORE) and told.get(LOCKS)):
+        return told
+    store = Path(told[STORE]).absolute()
+    # Of this store alone: another that is locked below the same folder is not ours to move.
+    folder = Path(told[LOCKS]).absolute() / sha256(os.fsencode(store)).hexdigest()[:16]
+    try:
+        _make_private(folder)
+        _link(folder / _DATABASE, store / _DATABASE)
+    except OSError:
+        return told
+    del told[LOCKS]
+    return told | {STORE: str(folder)}
+
+
+def _make_private(folder: Path) -> None:
+    """Whoever may write there decides which store is loaded. Raises OSError where others may."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(str(folder))
 
 
 def _link(link: Path, target: Path) -> None:
-    """Made anew each time: a container's restart may come with another store."""
+    """Made anew each time, by a name of this process: another may start at the same moment."""
+    if os.path.lexists(link) and not link.is_symlink():
+        raise FileExistsError(str(link))
     fresh = link.with_name(f"{link.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)

@@ -61,7 +61,7 @@ class Relay:
         By chance; but nobody goes without any, who might have to wait for long for the next one.
         """
         among = [
-            one for one in self.ready if isinstance(target, int) or self.backends[one] == target
+            one for one in self.ready if isinstance(target, int) or self.backends.get(one) == target
         ]
         idle = [one for one in among if not self._carried[one.popen.pid]]
         return random.choice(idle or among) if among else None  # noqa: S311 - no secret

@@ -197,7 +197,9 @@ def test_a_replica_that_falls_silent_costs_seconds_and_no_pod(
         called(release, third)
         first.popen.send_signal(signal.SIGSTOP)
         silent = time.monotonic()
-        # What is kept of connections leads to the silent one then.
+        # What is kept of connections leads to the silent one then. A pod ends once it is forgotten.
+        del release.relay.backends[second]
+        eventually("the Service forgets it", lambda: second not in release.relay.ready)
         second.popen.send_signal(signal.SIGTERM)
         assert second.popen.wait(timeout=PATIENCE_SECONDS) == 0
         eventually("they have waited for it", lambda: any(late(one, silent) for one in creators))

@@ -29,11 +29,12 @@ from rolesanywhere_operator.webhook.tls import ServingCertificate
 
 log = logging.getLogger(__name__)
 
-# Reviews that are under way when the signal comes get this long; the API server itself waits
-# for ten seconds at most.
+# Reviews that are under way when the signal comes get this long; the API server waits for as long
+# where the chart is told nothing else.
 DRAIN_SECONDS: Final = 10.0
-# A review that an API server sends on a connection while we close it is lost, and with it the pod:
-# it repeats no POST. So we go on answering for a while, and end each connection with its answer.
+# A review that an API server sends on a connection while we close it is lost: it repeats no POST,
+# and where we are the only replica nobody else is asked. So we go on answering for a while, and end
+# each connection with its answer.
 LINGER_SECONDS: Final = 3.0
 
 

@@ -3,6 +3,8 @@ The webhook's replicas are two halves, each a Deployment, because an API server 
 configuration once, and a Service chooses by chance: a second try may meet the replica that has just
 been killed again. Tried at the one half and then at the other, it meets one that is alive. What
 tells the halves apart is the name of a port: a Service leaves out the pods that have none of it.
+The first half's selector matches the second's pods too, since a Deployment's cannot be changed by an
+upgrade; each still keeps to the pods that it owns.
 */}}
 {{- define "rolesanywhere.halves" -}}
 {{- $replicas := int .Values.webhook.replicas -}}

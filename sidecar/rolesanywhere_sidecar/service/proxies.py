@@ -93,7 +93,7 @@ def _variable(name: str, env: Mapping[str, str]) -> str | None:
 
 def _proxy(value: str, *, variable: str) -> Proxy:
     shape = _PROXY.fullmatch(value)
-    if shape is None or not is_host(shape["host"]) or not 0 < _port(shape) < 65_536:
+    if shape is None or not _is_meant(shape):
         raise InvalidProxy(
             f"{variable} is not the URL of an HTTP proxy, expected"
             " http://[user:password@]host[:port]",
@@ -106,8 +106,15 @@ def _proxy(value: str, *, variable: str) -> Proxy:
     )
 
 
+def _is_meant(shape: re.Match[str]) -> bool:
+    # A word with neither scheme nor port may be anything, such as another key of the proxy's
+    # Secret: what is no proxy would be shown as one, and asked of DNS.
+    is_told = shape["scheme"] is not None or shape["port"] is not None
+    return is_told and is_host(shape["host"]) and 0 < _port(shape) < 65_536
+
+
 def _port(shape: re.Match[str]) -> int:
-    return int(shape["port"] or _DEFAULT_PORTS[(shape["scheme"] or "http").lower()])
+    return int(shape["port"] or _DEFAULT_PORTS[shape["scheme"].lower()])
 
 
 def _covers(exception: str, host: str, port: int) -> bool:

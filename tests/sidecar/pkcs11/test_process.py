@@ -79,6 +79,12 @@ def test_it_sees_no_setting_of_ours_and_nobodys_credentials(child: Child) -> Non
     }
 
 
+@pytest.mark.parametrize("name", ["https_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_a_module_may_use_a_proxy_and_sees_nobodys_login_there(name: str) -> None:
+    assert name not in environment({name: "http://svc:hunter2@proxy.example:3128"})
+    assert environment({name: "http://proxy.example"})[name] == "http://proxy.example"
+
+
 def test_it_holds_no_descriptor_of_ours_but_those_two(child: Child) -> None:
     child.ask({"do": "load", "path": "/nowhere.so"}, within=PATIENCE)
     assert len(list(Path(f"/proc/{child.pid}/fd").iterdir())) == 5

@@ -136,10 +136,16 @@ class Child:
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """What of ``env`` a module sees: all but our settings and anybody's AWS credentials."""
-    kept = {name: value for name, value in env.items() if not name.startswith(_WITHHELD)}
+    """What of ``env`` a module sees: neither our settings nor anybody's credentials."""
+    kept = {name: value for name, value in env.items() if not _is_withheld(name, value)}
     # tpm2-tss writes each error to standard error, and a module tells its caller anyway.
     return {"TSS2_LOG": "all+none", **kept}
+
+
+def _is_withheld(name: str, value: str) -> bool:
+    # A module of a token in the network may need the proxy, but our login there is ours.
+    has_login = name.lower().endswith("_proxy") and "@" in value
+    return has_login or name.startswith(_WITHHELD)
 
 
 def _spawned(env: Mapping[str, str], lifeline: int, wire: int) -> "subprocess.Popen[bytes]":

@@ -160,7 +160,7 @@ def test_sidecars_may_be_without_requests_and_limits(helm: Path) -> None:
 def test_a_way_to_aws_is_told_in_the_words_of_a_binding(helm: Path) -> None:
     as_it_comes = set_up(helm)
     assert (as_it_comes.sidecar_proxy, as_it_comes.sidecar_ca_bundle) == (None, None)
-    proxy = {"url": "http://proxy.example:3128", "noProxy": [".corp.example", "fd00::/8"]}
+    proxy = {"url": "http://proxy.example:65535/", "noProxy": [".corp.example", "fd00::/8"]}
     told = set_up(helm, sidecar={"proxy": proxy, "caBundle": {"configMap": {"name": "corp"}}})
     said = a_binding(sidecar={"proxy": proxy, "caBundle": {"configMap": {"name": "corp"}}})
     assert said.sidecar_proxy is not None

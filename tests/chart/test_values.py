@@ -272,6 +272,10 @@ def test_without_being_asked_for_nothing_needs_prometheus(helm: Path) -> None:
         ),
         ({"sidecar": {"proxy": {"url": "socks5://proxy"}}}, "at '/sidecar/proxy/url': 'socks5:"),
         ({"sidecar": {"proxy": {"url": "proxy.example:3128"}}}, "at '/sidecar/proxy/url'"),
+        (
+            {"sidecar": {"proxy": {"url": "http://[fd00::1]:65536/"}}},
+            "sidecar.proxy.url: its port is too high: 65535 is the highest",
+        ),
         ({"sidecar": {"proxy": {"URL": "http://proxy"}}}, "'URL' not allowed"),
         (
             {"sidecar": {"proxy": {"url": "http://proxy", "noProxy": ["a,b"]}}},

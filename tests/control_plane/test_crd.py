@@ -85,6 +85,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "empty texts": {"region": "", "endpoint": "", "podSelector": {}, "serviceAccountNames": []},
     "a proxy": proxy(url="http://proxy.corp.example:3128"),
+    "a proxy at the last port": proxy(url="http://proxy-99999:65535/"),
     "a proxy by TLS, with all of it": proxy(
         url="https://[2001:db8::1]/",
         noProxy=["*", "vpce.example", ".corp.example", "*.a.example:443", "10.0.0.0/8", "fd00::/8"],
@@ -512,6 +513,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "spec.sidecar.proxy.url: Invalid value: expected the URL of an HTTP proxy,"
         " http://<host>[:<port>]",
     ),
+    "a proxy at a port too high": (
+        proxy(url="http://proxy.example:65536/"),
+        "spec.sidecar.proxy.url: Invalid value: the port is too high, expected 65535 at most",
+    ),
+    "a proxy at no port": (proxy(url="http://proxy.example:0"), "expected the URL of an HTTP"),
     "a proxy without a scheme": (proxy(url="proxy.example:3128"), "expected the URL of an HTTP"),
     "a proxy with a path": (
         proxy(url="http://proxy.example/x"),

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from rolesanywhere_contract.environment import InvalidSettings
 from rolesanywhere_contract.names import CA_BUNDLE_PATH, CA_BUNDLE_VOLUME, SIDECAR_CONTAINER
 from rolesanywhere_contract.settings import Settings
-from rolesanywhere_operator.domain import bindings, egress, injection, nodepaths, pods, selection
+from rolesanywhere_operator.domain import (
+    bindings,
+    egress,
+    injection,
+    nodepaths,
+    objectkeys,
+    pods,
+    selection,
+)
 from rolesanywhere_operator.domain.bindings import Binding, InvalidBinding
 from rolesanywhere_operator.domain.decisions import Inject
 from rolesanywhere_operator.domain.sidecardefaults import SidecarDefaults
@@ -87,7 +95,7 @@ def test_what_the_schema_refuses_is_refused_without_it(what: str) -> None:
         ({"proxy": {"url": "http://proxy.example\n"}}, "url is not the URL of an HTTP proxy"),
         ({"proxy": {"url": 3128}}, "url is not the URL of an HTTP proxy"),
         ({"proxy": {"url": "http://u:p@proxy.example"}}, "name that in urlSecretRef"),
-        ({"proxy": {"urlSecretRef": {"name": "p"}}}, "urlSecretRef has None as key, expected the"),
+        ({"proxy": {"urlSecretRef": {"name": "p"}}}, "urlSecretRef has no key that a Secret can"),
         ({"proxy": {"noProxy": ["a"]}}, "noProxy is set, expected url or urlSecretRef besides"),
         (
             {"proxy": {"url": "http://p", "noProxy": "a,b"}},
@@ -102,8 +110,8 @@ def test_what_the_schema_refuses_is_refused_without_it(what: str) -> None:
             "url and urlSecretRef are set, expected one of them",
         ),
         ({"caBundle": {"secret": {}}}, "caBundle: secret is not known, expected configMap"),
-        ({"caBundle": {"configMap": {}}}, "configMap has None as name, expected the name of a Co"),
-        ({"caBundle": {"configMap": {"name": "a", "key": "b/c"}}}, "configMap has 'b/c' as key"),
+        ({"caBundle": {"configMap": {}}}, "configMap has no name that a ConfigMap can have"),
+        ({"caBundle": {"configMap": {"name": "a", "key": "b/c"}}}, "has no key that a ConfigM"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_field_and_what_to_do(
@@ -126,6 +134,24 @@ def test_a_password_is_not_repeated_by_those_who_refuse_it(url: str) -> None:
         with pytest.raises(InvalidSettings, match=f"{VARIABLE}PROXY: ") as caught:
             WebhookSettings.from_env(TOLD | {f"{VARIABLE}PROXY": value})
         assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"urlSecretRef": {"name": "http://svc:hunter2@proxy", "key": "url"}},
+        {"urlSecretRef": {"name": "proxy", "key": "hunter2@"}},
+        {"url": "http://proxy", "noProxy": ["svc:hunter2@proxy"]},
+        {"url": "http://proxy", "noProxy": [["http://hunter2"]]},
+        {"url": "http://proxy", "noProxy": "http://hunter2"},
+        {"http://svc:hunter2@proxy": ""},
+    ],
+)
+def test_a_url_in_a_wrong_field_is_not_repeated_either(given: dict[str, Any]) -> None:
+    assert "hunter2" not in str(mistakes_of(proxy=given))
+    with pytest.raises(InvalidSettings) as caught:
+        WebhookSettings.from_env(TOLD | {f"{VARIABLE}PROXY": json.dumps(given)})
+    assert "hunter2" not in str(caught.value)
 
 
 values = st.recursive(
@@ -180,7 +206,7 @@ def test_schemas_and_reader_have_the_same_patterns() -> None:
         (proxy["properties"]["urlSecretRef"], values["proxy"]["properties"]["urlSecretRef"]),
         (bundle, values["caBundle"]["properties"]["configMap"]),
     ):
-        for field, pattern in (("name", egress.OBJECT_NAME), ("key", egress.OBJECT_KEY)):
+        for field, pattern in (("name", objectkeys.OBJECT_NAME), ("key", objectkeys.OBJECT_KEY)):
             assert matched(*mine["properties"][field]["x-kubernetes-validations"]) == pattern
             assert theirs["properties"][field]["pattern"] == f"^$|{pattern}"
     given = yaml.safe_load((CHART / "values.yaml").read_text())["sidecar"]["caBundle"]["configMap"]

@@ -70,12 +70,15 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- define "rolesanywhere.sidecarProxy" -}}
 {{- $given := (.Values.sidecar).proxy | default dict -}}
 {{- $secret := $given.urlSecretRef | default dict -}}
+{{- $port := $given.url | default "" | regexFind ":[0-9]+/?$" | trimPrefix ":" | trimSuffix "/" | int -}}
 {{- $told := dict -}}
 {{- with $given.url }}{{ $_ := set $told "url" . }}{{ end -}}
 {{- if or $secret.name $secret.key }}{{ $_ := set $told "urlSecretRef" $secret }}{{ end -}}
 {{- with $given.noProxy }}{{ $_ := set $told "noProxy" . }}{{ end -}}
 {{- if contains "@" ($given.url | default "") -}}
 {{- fail "sidecar.proxy.url: holds a user or a password, and a secret does not belong into values: put the URL into a Secret of each namespace with bindings, and name that in sidecar.proxy.urlSecretRef" -}}
+{{- else if gt $port 65535 -}}
+{{- fail "sidecar.proxy.url: its port is too high: 65535 is the highest" -}}
 {{- else if and $given.url $told.urlSecretRef -}}
 {{- fail "sidecar.proxy: url and urlSecretRef are set: leave one of them empty" -}}
 {{- else if and $told.urlSecretRef (not (and $secret.name $secret.key)) -}}

@@ -5,20 +5,19 @@ a proxy answers, or a ConfigMap or a Secret is there: that, each pod finds out.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from rolesanywhere_contract.hosts import is_host
+from rolesanywhere_operator.domain import objectkeys
 from rolesanywhere_operator.domain.identities import SecretKey
 
 # The schemas have these patterns too. What the sidecar understands is more: see its `proxies`.
-PROXY_URL: Final = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$"
+PROXY_URL: Final = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[1-9][0-9]{0,4})?/?$"
 EXCEPTION: Final = (
     r"^([*]|[*]?[.]?[A-Za-z0-9._-]+(:[0-9]{1,5}|/[0-9]{1,2})?|[0-9A-Fa-f:.]+(/[0-9]{1,3})?)$"
 )
-OBJECT_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-OBJECT_KEY: Final = r"^[-._a-zA-Z0-9]+$"
 # What cert-manager and Kubernetes itself (kube-root-ca.crt) call it.
 BUNDLE_KEY: Final = "ca.crt"
 
@@ -82,7 +81,7 @@ class Egress:
 def proxy(given: object) -> Proxy | None:
     """The proxy that ``given`` is, None for no word on it; ``{}`` says that there is none.
 
-    Raises `InvalidEgress`, which repeats no URL: there may be a password in it.
+    Raises `InvalidEgress`, which repeats no URL, in whatever field: there may be a password in it.
     """
     if given is None:
         return None
@@ -116,7 +115,7 @@ class _Reader:
             self.mistakes.append(f"is no object, expected one of {', '.join(known)}")
         self.given: Json = _present(given)
         self.mistakes += [
-            f"{name} is not known, expected {', '.join(known)}"
+            f"{_shown(name)} is not known, expected {', '.join(known)}"
             for name in self.given
             if name not in known
         ]
@@ -170,24 +169,19 @@ def _exceptions(value: object) -> tuple[str, ...]:
 def _exception(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(EXCEPTION, value):
         raise ValueError(
-            f"has {value!r}, expected a host, a domain such as .corp.example, an address, a network"
-            " such as 10.0.0.0/8, or *"
+            f"has {_shown(repr(value))}, expected a host, a domain such as .corp.example, an"
+            " address, a network such as 10.0.0.0/8, or *"
         )
     return value
 
 
+def _shown(text: str) -> str:
+    return "a URL" if "@" in text or "://" in text else text
+
+
 def _secret_key(value: object) -> SecretKey:
-    return SecretKey(**dict(_object_key(value, "a Secret", otherwise=None)))
+    return SecretKey(**objectkeys.read(value, "Secret"))
 
 
 def _config_map_key(value: object) -> ConfigMapKey:
-    return ConfigMapKey(**dict(_object_key(value, "a ConfigMap", otherwise=BUNDLE_KEY)))
-
-
-def _object_key(value: object, what: str, *, otherwise: str | None) -> Iterator[tuple[str, str]]:
-    given = {"key": otherwise} | dict(_present(value))
-    for field, pattern in (("name", OBJECT_NAME), ("key", OBJECT_KEY)):
-        text = given.get(field)
-        if not isinstance(text, str) or not re.fullmatch(pattern, text):
-            raise ValueError(f"has {text!r} as {field}, expected the {field} of {what}")
-        yield field, text
+    return ConfigMapKey(**objectkeys.read(value, "ConfigMap", key=BUNDLE_KEY))

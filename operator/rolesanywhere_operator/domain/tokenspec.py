@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from rolesanywhere_contract.pkcs11uri import InvalidPkcs11Uri, Pkcs11Uri
-from rolesanywhere_operator.domain import nodepaths
+from rolesanywhere_operator.domain import nodepaths, objectkeys
 from rolesanywhere_operator.domain.identities import (
     CERTIFICATE_FILE,
     SOCKET_FILE,
@@ -99,19 +99,13 @@ def _module(value: Any) -> str | None:
 
 
 def _pin(value: Any) -> SecretKey | None:
-    return None if value is None else _secret_key(value, None)
+    return None if value is None else SecretKey(**objectkeys.read(value, "Secret"))
 
 
 def _certificate(value: Any) -> SecretKey | None:
-    return None if value is None else _secret_key(value, CERTIFICATE_FILE)
-
-
-def _secret_key(value: Any, key: str | None) -> SecretKey:
-    given = mapping(value)
-    return SecretKey(
-        name=_text(given.get("name"), "name, a Secret's"),
-        key=_text(given.get("key") or key, "key, one of the Secret's"),
-    )
+    if value is None:
+        return None
+    return SecretKey(**objectkeys.read(value, "Secret", key=CERTIFICATE_FILE))
 
 
 def _server(value: Any) -> Server | None:

@@ -32,6 +32,9 @@ PKCS11_VOLUMES: Final = "rolesanywhere-pkcs11-"
 PKCS11_DIRECTORY: Final = "/var/run/rolesanywhere-pkcs11"
 PKCS11_STATE_DIRECTORY: Final = f"{PKCS11_DIRECTORY}/state"
 PIN_LATCH_PATH: Final = f"{PKCS11_STATE_DIRECTORY}/refused-pins"
+# tpm2-pkcs11's own variables: where its store is, and where it may lock it.
+TPM_STORE: Final = "TPM2_PKCS11_STORE"
+TPM_LOCKS: Final = "PKCS11_SQL_LOCK"
 # The authorities that the endpoint's TLS is to chain to; the sidecar's alone.
 CA_BUNDLE_VOLUME: Final = "rolesanywhere-ca-bundle"
 CA_BUNDLE_DIRECTORY: Final = "/var/run/rolesanywhere-ca-bundle"

@@ -5,7 +5,13 @@ All of it is for the sidecar alone. Never says which folders a cluster allows, n
 
 from typing import Any, Final
 
-from rolesanywhere_contract.names import PKCS11_DIRECTORY, PKCS11_STATE_DIRECTORY, PKCS11_VOLUMES
+from rolesanywhere_contract.names import (
+    PKCS11_DIRECTORY,
+    PKCS11_STATE_DIRECTORY,
+    PKCS11_VOLUMES,
+    TPM_LOCKS,
+    TPM_STORE,
+)
 from rolesanywhere_operator.domain.identities import Device, Server, TokenIdentity
 from rolesanywhere_operator.domain.tokenspec import SERVER_ADDRESS
 from rolesanywhere_operator.domain.wiring import Wiring, literal
@@ -18,11 +24,6 @@ SOCKET_DIRECTORY: Final = f"{PKCS11_DIRECTORY}/server"
 # since a PIN is short enough to be guessed from the hash that is kept of it.
 STATE_VOLUME: Final = f"{PKCS11_VOLUMES}state"
 
-# tpm2-pkcs11 locks its store even to read it, by a file beside it if it is not told another; and
-# what is of the node is read-only here.
-TPM_STORE: Final = "TPM2_PKCS11_STORE"
-TPM_LOCK: Final = "PKCS11_SQL_LOCK"
-
 
 def of(identity: TokenIdentity) -> Wiring:
     """What reaches ``identity``'s token."""
@@ -33,8 +34,8 @@ def of(identity: TokenIdentity) -> Wiring:
     if isinstance(identity.reach, Server):
         named.append((f"{PKCS11_VOLUMES}server", identity.reach.socket_directory, SOCKET_DIRECTORY))
         env[SERVER_ADDRESS] = f"unix:path={SOCKET_DIRECTORY}/{identity.reach.socket_name}"
-    if TPM_STORE in env:
-        env.setdefault(TPM_LOCK, f"{PKCS11_STATE_DIRECTORY}/tpm2")
+    if TPM_STORE in env:  # It is locked even to be read, and what is of the node is read-only here.
+        env.setdefault(TPM_LOCKS, f"{PKCS11_STATE_DIRECTORY}/tpm2")
     device = identity.reach if isinstance(identity.reach, Device) else None
     return Wiring(
         volumes=(_STATE, *(_volume(name, path) for name, path, _ in named)),

@@ -14,10 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-STORE: Final = "TPM2_PKCS11_STORE"
-LOCKS: Final = "PKCS11_SQL_LOCK"
+from rolesanywhere_contract.names import TPM_LOCKS, TPM_STORE
 
-# What the module calls its database in the folder of STORE.
+# What the module calls its database in the folder of TPM_STORE.
 _DATABASE: Final = "tpm2_pkcs11.sqlite3"
 
 
@@ -28,18 +27,18 @@ def lockable(env: Mapping[str, str]) -> dict[str, str]:
     what it lacks.
     """
     told = dict(env)
-    if not (told.get(STORE) and told.get(LOCKS)):
+    if not (told.get(TPM_STORE) and told.get(TPM_LOCKS)):
         return told
-    store = Path(told[STORE]).absolute()
+    store = Path(told[TPM_STORE]).absolute()
     # Of this store alone: another that is locked below the same folder is not ours to move.
-    folder = Path(told[LOCKS]).absolute() / sha256(os.fsencode(store)).hexdigest()[:16]
+    folder = Path(told[TPM_LOCKS]).absolute() / sha256(os.fsencode(store)).hexdigest()[:16]
     try:
         _make_private(folder)
         _link(folder / _DATABASE, store / _DATABASE)
     except OSError:
         return told
-    del told[LOCKS]
-    return told | {STORE: str(folder)}
+    del told[TPM_LOCKS]
+    return told | {TPM_STORE: str(folder)}
 
 
 def _make_private(folder: Path) -> None:

@@ -218,7 +218,7 @@ class Supervisor:
     def _told(self, wrong: Exception) -> TokenUnavailable:
         """``wrong``, for those who do not know of child processes."""
         if isinstance(wrong, process.Silent):
-            return silent(self.path, CALL_SECONDS, " and its process was killed")
+            return silent(self.path, CALL_SECONDS, then=", and its process was killed")
         if isinstance(wrong, process.Died):
             return ModuleCrashed(
                 f"the process of the PKCS#11 module {self.path} ended by itself",
@@ -227,11 +227,10 @@ class Supervisor:
         return TokenUnavailable(f"the PKCS#11 module {self.path} fails: {wrong}", hint=_REMEDY)
 
 
-def silent(path: str, seconds: float, *then: str) -> TokenSilent:
-    """That the module at ``path`` has not answered for so many ``seconds``."""
+def silent(path: str, seconds: float, *, then: str = "") -> TokenSilent:
+    """That the module at ``path`` has not answered for so many ``seconds``, and what came of it."""
     return TokenSilent(
-        ",".join((f"the PKCS#11 module {path} did not answer within {seconds:g} seconds", *then)),
-        hint=_REMEDY,
+        f"the PKCS#11 module {path} did not answer within {seconds:g} seconds{then}", hint=_REMEDY
     )
 
 

@@ -10,6 +10,7 @@ from tests.e2e.harness.cluster import Cluster
 from tests.e2e.harness.configuration import NETWORK
 from tests.support.waiting import eventually
 
+ASKED_SECONDS = 60
 SERVER = """
 import http.server, signal
 signal.signal(signal.SIGTERM, lambda *_: exit(0))
@@ -73,6 +74,8 @@ def test_a_pod_reaches_a_server_of_the_tests_own_process(
     cluster: Cluster, namespace: str, python_image: str
 ) -> None:
     class Handler(BaseHTTPRequestHandler):
+        timeout = ASKED_SECONDS
+
         def do_GET(self) -> None:
             self.send_response(204)
             self.end_headers()
@@ -83,13 +86,14 @@ def test_a_pod_reaches_a_server_of_the_tests_own_process(
     with HTTPServer(("", 0), Handler, bind_and_activate=False) as server:
         server.socket.close()
         server.socket = listener
+        server.timeout = ASKED_SECONDS
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         url = f"http://{NETWORK.address}:{listener.getsockname()[1]}"
         program = f"import urllib.request as u; print(u.urlopen({url!r}).status)"
         job = pods.pod("caller", pods.python("c", python_image, program), restartPolicy="Never")
         cluster.apply(json.dumps(job), namespace=namespace)
-        thread.join(timeout=60)
+        thread.join()
 
     def said() -> str:
         phase = cluster.kubectl.get("pod/caller", f"--namespace={namespace}")["status"]["phase"]

@@ -1,7 +1,7 @@
 """Everything that tests build or install, before they run: ``python -m tests.toolbox [TIER ...]``.
 
 So a first run shows what it waits for. What cannot be had is said and left to the tests that
-need it: they skip with the reason, or fail under ``CI=true``.
+need it: they skip with the reason, or fail under ``CI=true``; what cannot be built fails anywhere.
 """
 
 import sys
@@ -12,6 +12,7 @@ from tests.bench import measures
 from tests.cluster import binaries
 from tests.e2e import cert_manager, teams, tpms
 from tests.e2e.harness import images
+from tests.e2e.harness.building import BuildFailed
 from tests.e2e.harness.cluster import Programs
 from tests.fakes import aws_helper
 from tests.hardware import packages
@@ -47,7 +48,7 @@ def main(tiers: Sequence[str]) -> None:
     for build in (*BUILDS, *more):
         try:
             build()
-        except ToolMissing as missing:
+        except (ToolMissing, BuildFailed) as missing:
             print(missing, file=sys.stderr)
 
 

@@ -28,8 +28,12 @@ _BALLAST: Final = (
 )  # fmt: skip
 
 
+class BuildFailed(Exception):
+    """What makes images is there, and what it was given is at fault; the text ends as it did."""
+
+
 def compile_static(source: Path) -> bytes:
-    """The program of one C file that needs no libraries. Raises `ToolMissing`."""
+    """The program of one C file that needs no libraries. Raises `ToolMissing`, `BuildFailed`."""
     debian.packages("gcc", "libc6-dev")
     with tempfile.TemporaryDirectory() as scratch:
         program = Path(scratch) / source.stem
@@ -42,12 +46,16 @@ def bootstrap(
 ) -> None:
     """Debian's ``suite`` with ``packages`` and nothing beyond, as an image. A minute's work.
 
-    ``authorities``, in PEM, are trusted besides Debian's.
+    ``authorities``, in PEM, are trusted besides Debian's. Raises `ToolMissing` where Debian's
+    packages cannot be had, too.
     """
     debian.packages("debootstrap", "debian-archive-keyring")
     root = archive.with_suffix(".root")
     try:
-        run("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, root)
+        try:
+            run("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, root)
+        except BuildFailed as failed:
+            raise ToolMissing(f"there is no base for images: {failed}") from failed
         (root / "usr/local/share/ca-certificates/tests.crt").write_bytes(authorities)
         run("chroot", root, "update-ca-certificates")
         for path in _BALLAST:
@@ -62,7 +70,10 @@ def build(
     archive: Path, name: str, *, context: Path, target: str, base: str, base_archive: Path,
     storage: Path,
 ) -> None:  # fmt: skip
-    """``target`` of the Dockerfile in ``context`` over ``base``. Layers are kept in ``storage``."""
+    """``target`` of the Dockerfile in ``context`` over ``base``. Layers are kept in ``storage``.
+
+    Raises `ToolMissing`, `BuildFailed`.
+    """
     debian.packages("buildah", "runc")
     with tempfile.TemporaryDirectory() as run_root, _pip_settings() as settings:
         buildah = ("buildah", f"--root={storage}", f"--runroot={run_root}")
@@ -78,7 +89,7 @@ def build(
 
 
 def run(*command: str | Path) -> str:
-    """What it says. Raises `ToolMissing` where it cannot be run, or fails."""
+    """What it says. Raises `ToolMissing` where there is no such program, `BuildFailed` by it."""
     if shutil.which(command[0]) is None:
         raise ToolMissing(f"{command[0]} is not installed, and images are made with it")
     done = subprocess.run(
@@ -87,7 +98,7 @@ def run(*command: str | Path) -> str:
     )  # fmt: skip
     if done.returncode:
         last = " / ".join((done.stderr + done.stdout).strip().splitlines()[-6:])
-        raise ToolMissing(f"{' '.join(map(str, command))} failed: {last}")
+        raise BuildFailed(f"{' '.join(map(str, command))} failed: {last}")
     return done.stdout
 
 

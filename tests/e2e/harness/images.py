@@ -1,7 +1,8 @@
 """Container images without a registry: built here, kept in the cache, brought to a node.
 
 The project's images come from its own Dockerfile, over a base that debootstrap makes. Never pushes
-an image anywhere, and pulls none.
+an image anywhere, and pulls none. Whoever builds one raises `BuildFailed` where what it is made of
+is at fault; that is no missing tool.
 """
 
 import fcntl

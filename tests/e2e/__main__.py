@@ -13,7 +13,8 @@ from typing import Final
 
 from tests.cluster import binaries
 from tests.e2e.harness import cluster
-from tests.e2e.harness.cluster import Cluster, Programs
+from tests.e2e.harness.building import BuildFailed
+from tests.e2e.harness.cluster import Cluster, ClusterFailed, Programs
 from tests.e2e.harness.sandbox import Sandbox, SandboxFailed
 from tests.support.tools import ToolMissing
 
@@ -27,8 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         case ["up"]:
             return up(name)
         case ["down"]:
-            cluster.down(name)
-            return 0
+            return down(name)
         case ["kubectl", *words]:
             return kubectl(name, words)
         case _:
@@ -40,17 +40,27 @@ def up(name: str) -> int:
     """Start the cluster in the place of any of that name."""
     try:
         programs = Programs.find_or_build()
-    except ToolMissing as missing:
-        print(missing, file=sys.stderr)
+        started = time.monotonic()
+        up_now = Cluster.up(name, programs)
+    except (ToolMissing, BuildFailed, SandboxFailed, ClusterFailed) as failed:
+        print(failed, file=sys.stderr)
         return 1
-    started = time.monotonic()
-    up_now = Cluster.up(name, programs)
     print(
         f"cluster {name} is up after {time.monotonic() - started:.0f} s, its files are in "
         f"{up_now.folder}\n  make kubectl ARGS='get pods --all-namespaces'\n"
         f"  {' '.join(up_now.sandbox.entering())} "
         f"env KUBECONFIG={up_now.admin_kubeconfig} helm list"
     )
+    return 0
+
+
+def down(name: str) -> int:
+    """End the cluster, and what any killed run left of it."""
+    try:
+        cluster.down(name)
+    except SandboxFailed as failed:
+        print(failed, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,7 +1,7 @@
 """One cluster for the whole run, a namespace for every test, and a table of all cases at the end.
 
 Where no cluster can run, tests skip with the reason; under ``CI=true`` they fail instead.
-``ROLESANYWHERE_CLUSTER`` names the cluster, for those who run several at once.
+``ROLESANYWHERE_CLUSTER`` begins the cluster's name, for those who run several at once.
 """
 
 import os
@@ -22,7 +22,8 @@ from tests.e2e.notes import Notes
 from tests.e2e.teams import Team, a_namespace, build_app
 from tests.support.tools import build_or_skip
 
-NAME = os.environ.get("ROLESANYWHERE_CLUSTER", "e2e")
+# Another than that of `make cluster-up`, which the run would take the place of.
+NAME: Final = "-".join([*filter(None, [os.environ.get("ROLESANYWHERE_CLUSTER")]), "e2e"])
 # What was measured, a line each, for the end of the run.
 NOTES: Final = pytest.StashKey[Notes]()
 

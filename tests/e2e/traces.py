@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.e2e.harness import cgroups, configuration
-from tests.e2e.harness.sandbox import Sandbox
+from tests.e2e.harness.sandbox import CLUSTERS, Sandbox
 
 PROC: Final = Path("/proc")
 NAMESPACES: Final = ("pid", "net", "mnt")
+FOLDERS: Final = (
+    "/opt/containerd", "/run/containerd", "/usr/libexec/kubernetes", "/run/netns", "/etc/cni/net.d",
+)  # fmt: skip
 # Settings of the kernel that change by themselves, or only take orders.
 RESTLESS: Final = ("kernel/ns_last_pid", "kernel/perf_", "kernel/pty/", "kernel/random/", "vm/stat")
 
@@ -31,12 +34,19 @@ class Machine:
             sysctls=tuple(_sysctls()),
             links=_told("ip", "-brief", "link"),
             packet_filters=_told("iptables-save"),
-            folders=tuple(
-                path for path in (*configuration.PLAN.folders, "/opt/containerd", "/run/containerd",
-                                  "/usr/libexec/kubernetes", "/run/netns", "/etc/cni/net.d")
-                if Path(path).exists()
-            ),
-        )  # fmt: skip
+            folders=tuple(_folders()),
+        )
+
+
+def _folders() -> Iterator[str]:
+    """Those that a node writes to, as far as there are any, with all that they hold."""
+    for folder in map(Path, (*configuration.PLAN.folders, *FOLDERS)):
+        # While there is a cluster, whosoever, its mount points are no traces; what they hold is.
+        if folder.exists() and not (
+            CLUSTERS.exists() and str(folder) in configuration.PLAN.folders
+        ):
+            yield str(folder)
+        yield from sorted(map(str, folder.rglob("*")))
 
 
 def _sysctls() -> Iterator[tuple[str, str]]:

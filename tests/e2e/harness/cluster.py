@@ -68,26 +68,31 @@ class Cluster:
     def running(cls, name: str, programs: Programs) -> Iterator[Self]:
         """One for the length of the block, which ends at the latest with this process."""
         sandbox = Sandbox(name)
-        first = sandbox.make(configuration.PLAN, owned=True)
-        try:
-            yield cls._start(sandbox, programs)
-        finally:
-            sandbox.destroy()
-            first.communicate()
+        with sandbox.held():
+            first = sandbox.make(configuration.PLAN, owned=True)
+            try:
+                yield cls._start(sandbox, programs)
+            finally:
+                sandbox.destroy()
+                first.communicate()
 
     @classmethod
     def up(cls, name: str, programs: Programs) -> Self:
-        """One that stays until `down`; in the place of any of that name. Raises `ClusterFailed`."""
+        """One that stays until `down`; in the place of any of that name.
+
+        Raises `SandboxFailed` or `ClusterFailed`.
+        """
         sandbox = Sandbox(name)
-        first = sandbox.make(configuration.PLAN, owned=False)
-        try:
-            return cls._start(sandbox, programs)
-        except BaseException:
-            sandbox.destroy()
-            first.communicate()
-            raise
-        finally:
-            first.returncode = first.returncode or 0  # It is nobody's child from here on.
+        with sandbox.held():
+            first = sandbox.make(configuration.PLAN, owned=False)
+            try:
+                return cls._start(sandbox, programs)
+            except BaseException:
+                sandbox.destroy()
+                first.communicate()
+                raise
+            finally:
+                first.returncode = first.returncode or 0  # It is nobody's child from here on.
 
     @property
     def folder(self) -> Path:
@@ -190,8 +195,10 @@ class Cluster:
 
 
 def down(name: str) -> None:
-    """End the cluster ``name`` and what any killed run left of it."""
-    Sandbox(name).destroy()
+    """End the cluster ``name`` and what any killed run left of it. Raises `SandboxFailed`."""
+    sandbox = Sandbox(name)
+    with sandbox.held():
+        sandbox.destroy()
 
 
 def _write_files(sandbox: Sandbox, site: Site) -> Files:

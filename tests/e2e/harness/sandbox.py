@@ -5,6 +5,8 @@ found by the cluster's name, so that whatever a killed run left is ended by the 
 of Kubernetes.
 """
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -64,17 +66,88 @@ class Sandbox:
     def make(self, plan: Plan, *, owned: bool) -> "subprocess.Popen[bytes]":
         """Start the first process. ``owned``: it ends with the process that calls this.
 
-        Raises `SandboxFailed`.
+        Raises `SandboxFailed`, and has left nothing then.
         """
         self.destroy()
-        (self.folder / "logs").mkdir(parents=True)
+        started: subprocess.Popen[bytes] | None = None
+        try:
+            self._lay_out(plan)
+            started = self._begin(plan, owned=owned)
+            self._remember(started.pid)
+            self._wait_until_it_answers(started)
+            self._remember(started.pid, self.pid)
+        except BaseException:
+            if started:
+                started.kill()
+            self.destroy()
+            if started:
+                started.communicate()
+            raise
+        return started
+
+    def destroy(self) -> None:
+        """End it and take away all that it left; nothing happens if there is nothing."""
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            for known in json.loads((self.folder / "state.json").read_text()):
+                _end(known)
+        cgroups.remove(self.cgroup)
+        with _no_other_comes_or_goes():
+            self._leave_mount_points()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nobody else start or end the one of this name. Raises `SandboxFailed` if one does.
+
+        It needs no file, and ends with this process at the latest.
+        """
+        with socket.socket(socket.AF_UNIX) as lock:
+            try:
+                lock.bind(f"\0{self.cgroup}")
+            except OSError as taken:
+                if taken.errno != errno.EADDRINUSE:
+                    raise
+                raise SandboxFailed(
+                    f"cluster {self.name} is in the hands of another run: wait for its end, "
+                    "or give yours another name by ROLESANYWHERE_CLUSTER"
+                ) from None
+            yield
+
+    def _lay_out(self, plan: Plan) -> None:
+        """Its folder and control groups, and the mount points that the machine lacks."""
+        with _no_other_comes_or_goes():
+            (self.folder / "logs").mkdir(parents=True)
+            made = [path for path in plan.folders if not Path(path).exists()]
+            self._mount_points.write_text("\n".join(made))
+            for path in made:
+                Path(path).mkdir(parents=True)
         cgroups.make(self.cgroup)
-        made = [path for path in plan.folders if not Path(path).exists()]
-        (self.folder / "mountpoints").write_text("\n".join(made))
-        for path in made:
-            Path(path).mkdir(parents=True)
+
+    def _leave_mount_points(self) -> None:
+        """Remove those that were made for it, or have the last cluster that is there do so.
+
+        A mount point can be removed under the mounts of other namespaces, which detaches them: the
+        cluster would go on in the machine's own folder.
+        """
+        with suppress(FileNotFoundError):
+            made = self._mount_points.read_text().splitlines()
+            others = [one for one in CLUSTERS.iterdir() if one != self.folder]
+            if others:
+                heir = Sandbox(others[0].name)._mount_points
+                known = heir.read_text().splitlines() if heir.exists() else []
+                heir.write_text("\n".join({*known, *made}))
+                return
+            for path in made:
+                with suppress(OSError):  # Somebody else has put something there.
+                    Path(path).rmdir()
+
+    @property
+    def _mount_points(self) -> Path:
+        return self.folder / "mountpoints"
+
+    def _begin(self, plan: Plan, *, owned: bool) -> "subprocess.Popen[bytes]":
         with (self.folder / "logs" / "init.log").open("wb") as log:
-            started = subprocess.Popen(
+            return subprocess.Popen(
                 [
                     "unshare", "--mount", "--propagation=private", "--net", "--uts", "--ipc",
                     "--pid", "--fork", "--kill-child", "--mount-proc",
@@ -84,24 +157,6 @@ class Sandbox:
                 stdin=subprocess.PIPE if owned else subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        self._remember(started.pid)
-        self._wait_until_it_answers(started)
-        self._remember(started.pid, self.pid)
-        return started
-
-    def destroy(self) -> None:
-        """End it and take away all that it left; nothing happens if there is nothing."""
-        with suppress(FileNotFoundError, json.JSONDecodeError):
-            for known in json.loads((self.folder / "state.json").read_text()):
-                _end(known)
-        cgroups.remove(self.cgroup)
-        with suppress(FileNotFoundError):
-            for path in (self.folder / "mountpoints").read_text().splitlines():
-                with suppress(OSError):  # Somebody else has put something there.
-                    Path(path).rmdir()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):  # Other clusters are there, or none ever was.
-            CLUSTERS.rmdir()
 
     @property
     def is_running(self) -> bool:
@@ -235,6 +290,24 @@ class Service:
             if time.monotonic() > deadline:
                 raise SandboxFailed(f"{self.name} did not end in {within:.0f} seconds")
             time.sleep(0.02)
+
+
+@contextmanager
+def _no_other_comes_or_goes() -> Iterator[None]:
+    """Keep the set of clusters as it is, but for the one whose turn it is."""
+    while True:
+        CLUSTERS.mkdir(exist_ok=True)
+        folder = os.open(CLUSTERS, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            # The last of all takes the folder along, and who waited for him holds nothing.
+            if os.fstat(folder).st_nlink:
+                yield
+                with suppress(OSError):  # Other clusters are there.
+                    CLUSTERS.rmdir()
+                return
+        finally:
+            os.close(folder)
 
 
 def _identity(pid: int) -> dict[str, int]:

@@ -1,11 +1,13 @@
 """Pods whose way to AWS leads through a proxy, and past a firewall that looks into their TLS."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import pytest
 
+from rolesanywhere_contract.names import SIDECAR_CONTAINER
 from tests.e2e import firewall
 from tests.e2e.background import in_background
 from tests.e2e.firewall import Firewall
@@ -69,6 +71,13 @@ def endpoint_of(team: Team) -> str:
     return urlsplit(team.aws.services.rolesanywhere_url).netloc
 
 
+def spellings(login: str) -> set[str]:
+    """What would give away its password: as it is, as URLs have it, and as a header has it."""
+    password = login.partition(":")[2]
+    header = b64encode(login.encode()).decode()
+    return {password, quote(password), quote(password, safe=""), header.rstrip("=")}
+
+
 def events(team: Team) -> str:
     """What the pod's Events say, on one line."""
     return " ".join(team.kubectl("events", "--for=pod/report").split())
@@ -102,7 +111,12 @@ def test_a_password_for_the_proxy_comes_from_a_secret(
     ask_once(team, proxy={"urlSecretRef": {"name": "proxy", "key": "url"}}, caBundle=BUNDLE)
     answered(team)
     assert closed_firewall.asked == [endpoint_of(team)]
-    assert password not in team.kubectl("logs", "report", "--all-containers")
+    log = team.kubectl("logs", "report", f"--container={SIDECAR_CONTAINER}")
+    happened = [one["message"] for one in team.get("events")["items"]]
+    assert log
+    assert happened
+    told = "\n".join([log, team.kubectl("logs", "report"), *happened])
+    assert [one for one in spellings(LOGIN) if one in told] == []
 
 
 def test_what_is_excepted_from_the_proxy_is_reached_without_it(

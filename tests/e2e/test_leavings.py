@@ -130,12 +130,32 @@ def test_a_cluster_whose_programs_were_killed_is_taken_down_all_the_same(
 
 
 def test_what_the_kubelet_sets_for_a_machine_is_set_for_the_cluster_alone(
-    cluster: Cluster,
+    programs: Programs, sandbox: Sandbox
 ) -> None:
     """A kubelet wants 1, and would leave it behind."""
-    sysctl = "/proc/sys/vm/overcommit_memory"
-    seen = subprocess.run(
-        cluster.sandbox.inside(["cat", sysctl]), capture_output=True, text=True, check=True
-    ).stdout
-    assert seen.strip() == "1"
-    assert Path(sysctl).read_text().strip() == "0"
+    sysctl = Path("/proc/sys/vm/overcommit_memory")
+    before = sysctl.read_text()
+    with Cluster.running(sandbox.name, programs):
+        seen = subprocess.run(
+            sandbox.inside(["cat", sysctl]), capture_output=True, text=True, check=True
+        ).stdout
+        assert seen.strip() == "1"
+        assert sysctl.read_text() == before
+
+
+def test_the_commands_start_a_cluster_use_it_and_end_it(
+    programs: Programs, sandbox: Sandbox, machine: Machine
+) -> None:
+    def told(*words: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "tests.e2e", *words],
+            env={**os.environ, "ROLESANYWHERE_CLUSTER": sandbox.name},
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    assert told("up").startswith(f"cluster {sandbox.name} is up after ")
+    known = traces.namespaces(sandbox)
+    assert told("kubectl", "get", "nodes", "--output=name") == "node/node\n"
+    assert told("down") == ""
+    assert traces.of(sandbox, known) == []
+    assert Machine.look() == machine

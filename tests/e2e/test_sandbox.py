@@ -14,6 +14,7 @@ from tests.e2e.conftest import NAME
 from tests.e2e.harness import machine, sandbox
 from tests.e2e.harness.configuration import PLAN
 from tests.e2e.harness.sandbox import Plan, Sandbox, SandboxFailed
+from tests.e2e.traces import Machine
 from tests.support.tools import build_or_skip
 
 
@@ -70,3 +71,13 @@ def test_two_runs_do_not_take_the_same_cluster(sandboxes: tuple[Sandbox, Sandbox
     again = Sandbox(sandboxes[0].name)
     with pytest.raises(SandboxFailed, match="-first is in the hands of another run"), again.held():
         pass
+
+
+def test_what_is_left_in_a_folder_that_was_there_before_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    build_or_skip(machine.prepare)
+    monkeypatch.setattr(traces, "FOLDERS", (str(tmp_path),))
+    before = Machine.look()
+    (tmp_path / "left").touch()
+    assert set(Machine.look().folders) - set(before.folders) == {str(tmp_path / "left")}

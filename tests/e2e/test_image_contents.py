@@ -28,6 +28,8 @@ COMPILERS: Final = {"as", "c++", "cc", "clang", "cpp", "g++", "gcc", "go", "ld",
 INSTALLERS: Final = {"ensurepip", "pip", "setuptools", "wheel"}
 OPERATORS: Final = {"kopf", "kubernetes", "httptools", "rolesanywhere_operator"}
 SDKS: Final = {"boto3", "botocore"}
+# What each may have beside the base, so that none grows unseen.
+MOST_BYTES: Final = {"operator": 100e6, "sidecar": 30e6, "sidecar-pkcs11": 60e6}
 TOKENS: Final = {"libtpm2_pkcs11.so", "opensc-pkcs11.so", "p11-kit-client.so"}
 
 
@@ -45,6 +47,7 @@ def test_an_image_holds_its_program_and_nothing_that_makes_others(
     notes.append(f"{image.size / 1e6:6.0f} MB image {target}, of which {_base()} are the base")
     held = look(cluster, namespace, name)
 
+    assert image.size - images.base().size < MOST_BYTES[target]
     assert held["user"] == 65532
     assert held["writable"] == []
     assert COMPILERS & set(held["programs"]) == set()

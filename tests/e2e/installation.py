@@ -54,10 +54,6 @@ class Installation:
         self._helm("upgrade", values)
         eventually("only the new pods are left", self._nobody_is_ending, within=ENDED_SECONDS)
 
-    def uninstall(self) -> None:
-        """The namespace and the schema stay."""
-        self.helm("uninstall", RELEASE, f"--namespace={NAMESPACE}", "--wait")
-
     def pods(self, component: str) -> list[Manifest]:
         """The pods of ``webhook`` or ``controller``."""
         found: list[Manifest] = self.cluster.kubectl.get(
@@ -81,7 +77,10 @@ class Installation:
 
     @contextmanager
     def without(self, component: str) -> Iterator[None]:
-        """``webhook`` or ``controller`` is scaled to no pods, for the length of the block."""
+        """``webhook`` or ``controller`` is scaled to no pods, for the length of the block.
+
+        All replicas are Ready again after it.
+        """
         usual = self.deployments(component)
         for name in usual:
             self._scale(name, 0)
@@ -90,6 +89,7 @@ class Installation:
         finally:
             for name, one in usual.items():
                 self._scale(name, one["spec"]["replicas"])
+            self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
         """Return once all replicas of both programs are. Raises `KubectlFailed`."""
@@ -128,7 +128,7 @@ def at_hand() -> dict[str, str]:
 
 
 def in_cluster(cluster: Cluster, helm: Path) -> Installation:
-    """What installs, upgrades and uninstalls there; ``helm`` is Helm's program."""
+    """What installs and upgrades there; ``helm`` is Helm's program."""
     home = cluster.folder / "helm"
     home.mkdir(exist_ok=True)
     return Installation(

@@ -33,6 +33,7 @@ RESTRICTED: Final[Mapping[str, Any]] = {
 ONCE: Final = ("python3", "/app/whoami.py")
 # As an application that starts anew each time, so that each call takes credentials of the sidecar.
 ALWAYS: Final = ("python3", "/app/whoami.py", "0.3", "anew")
+PATIENT: Final = (*ALWAYS, "patiently")
 IDLE: Final = ("sleep", "infinity")
 
 READY_SECONDS: Final = 90.0
@@ -70,10 +71,10 @@ class Team:
             identity = {"secret": {"name": f"{name}-tls"}}
         self.apply(self.aws.binding(name, identity, **spec))
 
-    def report(self, **spec: Any) -> None:
+    def report(self, command: Sequence[str] = ALWAYS, **spec: Any) -> None:
         """Have the app of a pod ``report`` call AWS from now on, by a binding ``reports``."""
         self.bind("reports", **spec)
-        self.apply(self.pod("report", binding="reports"))
+        self.apply(self.pod("report", self.app("app", *command), binding="reports"))
         self.ready("report")
         self.answers("report")
 
@@ -185,11 +186,13 @@ def a_namespace(cluster: Cluster, *, enforce: str) -> Iterator[str]:
     """A new one's name, in which pods can be made; it may enforce a level of Pod Security."""
     name = f"e2e-{uuid4().hex[:8]}"
     cluster.apply(json.dumps(pods.namespace(name, enforce=enforce)))
-    cluster.kubectl(
-        "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s"
-    )
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    try:
+        cluster.kubectl(
+            "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s"
+        )
+        yield name
+    finally:
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def build_app() -> Image:

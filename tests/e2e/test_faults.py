@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
+from cryptography.x509.oid import NameOID
 
 from rolesanywhere_contract.names import SIDECAR_CONTAINER
 from tests.cluster.kubectl import KubectlFailed
@@ -18,8 +19,10 @@ from tests.e2e.aws import Aws
 from tests.e2e.breaking import containers, is_ready, kill, meanwhile, refusal
 from tests.e2e.harness.cluster import Cluster
 from tests.e2e.installation import Installation
-from tests.e2e.teams import IDLE, Team, restarts
+from tests.e2e.teams import IDLE, PATIENT, Team, restarts
 from tests.fakes.faults import Reset
+from tests.fakes.recorded import Recorded
+from tests.fakes.trust import read_header
 from tests.support.waiting import eventually
 
 RECOVERS_SECONDS: Final = 150.0
@@ -64,8 +67,11 @@ def exhaust_sidecar(team: Team) -> None:
 def test_a_sidecar_that_is_killed_costs_the_app_a_retry_and_aws_nothing(
     team: Team, end: Callable[[Team], None], reason: str
 ) -> None:
-    """It is started again by the kubelet, and takes its session from the pod's memory."""
-    team.report(sidecar=NARROW)
+    """It is started again by the kubelet, and takes its session from the pod's memory.
+
+    In the seconds until then nobody answers: this one app has the retries that its SDK comes with.
+    """
+    team.report(PATIENT, sidecar=NARROW)
     [before] = team.sessions("reports")
     end(team)
     pod = team.when("report", lambda seen: restarts(seen) == 1 and is_ready(seen), "started again")
@@ -82,15 +88,22 @@ def test_no_call_fails_while_aws_is_away_for_longer_than_half_a_session(
 ) -> None:
     with short_sessions(aws_services):
         team.report()
-        started = team.said("report")[0]["at"]
+        [session] = team.sessions("reports")
+        ends = session.session.expires.timestamp()
+        asked = len(aws_services.services.requests)
+        since = time.time()
         aws_services.services.faults.always(Reset())
-        time.sleep(max(0.0, started + OUTAGE_SECONDS - time.time()))
-        tried = [one for one in aws_services.services.requests if isinstance(one.fault, Reset)]
-        assert tried, "the sidecar has not tried to renew: the outage was no outage"
+        time.sleep(OUTAGE_SECONDS)
         aws_services.services.faults.clear()
+        until = time.time()
+        assert until - since > SESSION_SECONDS / 2
+        assert until < ends, "the outage has outlived the session"
+        tried = [one for one in aws_services.services.requests[asked:] if one.fault == Reset()]
+        assert [one for one in tried if is_by(one, team.subject("reports"))]
         eventually("a second session", lambda: len(team.sessions("reports")) > 1, within=60)
-        time.sleep(max(0.0, started + SESSION_SECONDS + 5 - time.time()))
+        time.sleep(max(0.0, ends + 5 - time.time()))
         told = team.said("report")
+    assert [one for one in told if since < one["at"] < until]
     assert not [one for one in told if "error" in one]
     assert told[-1]["key"] == team.sessions("reports")[-1].access_key_id
 
@@ -99,10 +112,13 @@ def test_an_app_calls_on_while_the_api_server_is_killed_and_restarted(
     report: Team, installed: Installation
 ) -> None:
     report.cluster.restart("kube-apiserver")
+    since = time.time()
     eventually("the API server answers", lambda: answers(report.cluster), within=RECOVERS_SECONDS)
+    until = time.time()
     report.cluster.wait_until_ready()
     eventually("pods are injected again", lambda: not refusal(report), within=60)
     told = report.answers("report", more_than=len(report.said("report")))
+    assert [one for one in told if since < one["at"] < until]
     assert not [one for one in told if "error" in one]
     installed.wait_until_ready()
 
@@ -152,16 +168,21 @@ def test_no_pod_is_refused_and_no_call_fails_while_the_chart_is_upgraded(
     report: Team, installed: Installation
 ) -> None:
     before = names(installed)
+    since = time.time()
     with meanwhile(lambda: refusal(report, of=PODS_IN_A_ROW)) as refusals:
-        installed.upgrade({"logLevel": "debug"})
-        between = names(installed)
-        installed.upgrade()
+        try:
+            installed.upgrade({"logLevel": "debug"})
+            between = names(installed)
+        finally:
+            installed.upgrade()
+    until = time.time()
     after = names(installed)
     assert not before & between
     assert not between & after
     assert len(refusals) > 20
     assert [one for one in refusals if one] == []
-    told = report.said("report")
+    told = report.answers("report", more_than=len(report.said("report")))
+    assert [one for one in told if since < one["at"] < until]
     assert not [one for one in told if "error" in one]
     assert restarts(report.get("pod/report")) == 0
 
@@ -180,6 +201,12 @@ def short_sessions(aws: Aws) -> Iterator[None]:
     finally:
         account.world = kept
         aws.services.faults.clear()
+
+
+def is_by(one: Recorded, subject: str) -> bool:
+    """Whether a session was asked for by a certificate of that common name."""
+    certificate = read_header(one.request.get("x-amz-x509") or "")
+    return certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == subject
 
 
 def answers(cluster: Cluster) -> bool:

@@ -4,7 +4,11 @@
     whoami.py SECONDS         again and again, with so long a pause between
     whoami.py SECONDS anew    the same, as an application that starts each time: with a session,
                               and so with credentials, of its own
+    whoami.py SECONDS anew patiently
+                              the same, and asks for credentials again when nobody answers, as the
+                              SDK does by itself: three times, a second apart
 
+Unless it is patient nothing is asked for twice, so that no failure is hidden.
 A line has ``at`` (seconds since 1970), ``took``, and either ``arn`` with ``key``, or ``error``.
 """
 
@@ -14,6 +18,7 @@ import time
 from typing import Any
 
 import boto3
+from botocore.utils import ContainerMetadataFetcher
 
 
 def ask(session: boto3.Session) -> dict[str, Any]:
@@ -28,8 +33,10 @@ def ask(session: boto3.Session) -> dict[str, Any]:
         return {"at": started, "took": time.time() - started, "error": error}
 
 
-def main(seconds: str = "", manner: str = "again") -> int:
+def main(seconds: str = "", manner: str = "again", temper: str = "") -> int:
     """Ask, as told; the exit code."""
+    if temper != "patiently":
+        ContainerMetadataFetcher.RETRY_ATTEMPTS = 1
     session = boto3.Session()
     said = ask(session)
     print(json.dumps(said))

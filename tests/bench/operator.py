@@ -35,7 +35,7 @@ class Plan:
     changes: int = 20
 
 
-QUICK: Final = Plan(load_seconds=0.3, bindings=10, pods=20, changes=2)
+QUICK: Final = Plan(load_seconds=1.0, bindings=10, pods=20, changes=2)
 
 
 async def measure(plan: Plan, binaries: Binaries) -> str:

@@ -6,19 +6,16 @@ project's own. Pods reach the server's socket, and nothing else of the node.
 
 import json
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.e2e import pods, tokens
+from tests.e2e import breaking, pods, tokens
 from tests.e2e.aws import Aws
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
-from tests.e2e.harness.configuration import CONTAINERD_SOCKET
 from tests.e2e.installation import Installation
 from tests.e2e.teams import restarts
 from tests.hardware import packages, softhsm
@@ -69,21 +66,9 @@ class Hsm:
         """How often the server was started again."""
         return restarts(self._server(), "server")
 
-    def is_ready(self) -> bool:
-        """Whether the server shows its token."""
-        return bool(self._server()["status"]["containerStatuses"][0]["ready"])
-
     def kill_the_server(self) -> None:
         """SIGKILL, as the kernel does it to who takes too much memory."""
-        [status] = self._server()["status"]["containerStatuses"]
-        identifier = status["containerID"].removeprefix("containerd://")
-        inside = self.cluster.sandbox.inside
-        tasks = subprocess.run(
-            inside(["ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io", "tasks", "ls"]),
-            check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
-        [pid] = [line.split()[1] for line in tasks.splitlines() if line.startswith(identifier)]
-        subprocess.run(inside(["kill", f"-{signal.SIGKILL.value}", pid]), check=True)
+        breaking.kill(self.cluster, breaking.containers(self._server())["server"])
 
     def _server(self) -> Manifest:
         [pod] = self.cluster.kubectl.get("pods", f"--namespace={self.namespace}")["items"]
@@ -132,9 +117,10 @@ def serving(
         "group": GROUP,
     }
     hsm.cluster.apply(json.dumps(pods.namespace(hsm.namespace, enforce="privileged")))
-    try:
+    with ExitStack() as afterwards:
+        afterwards.callback(
+            hsm.cluster.kubectl, "delete", "namespace", hsm.namespace, "--wait=false"
+        )
+        afterwards.callback(installed.upgrade)
         installed.upgrade({"pkcs11Server": {**usual, **server}, **values})
         yield
-    finally:
-        installed.upgrade()
-        hsm.cluster.kubectl("delete", "namespace", hsm.namespace, "--wait=false")

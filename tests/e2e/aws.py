@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from tests.e2e.background import in_background
 from tests.e2e.harness import images
@@ -21,8 +22,10 @@ from tests.e2e.harness.cluster import Cluster
 from tests.e2e.harness.configuration import NETWORK
 from tests.fakes.aws import FakeAWS
 from tests.fakes.pki import Authority, Identity
+from tests.fakes.recorded import Recorded
 from tests.fakes.scene import trusting
 from tests.fakes.sessions import Issued
+from tests.fakes.trust import read_header
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
 
 Manifest = dict[str, Any]
@@ -42,6 +45,11 @@ class Aws:
     def sessions(self, subject: str) -> list[Issued]:
         """The sessions granted to certificates with that common name, oldest first."""
         return [one for one in self.services.sessions if one.session.source_identity == subject]
+
+    def tries(self, subject: str, *, since: int = 0) -> list[Recorded]:
+        """What asked for a session by such a certificate, from request number ``since`` on."""
+        asked = [one for one in self.services.requests[since:] if one.service == "rolesanywhere"]
+        return [one for one in asked if _subject(one) == subject]
 
     @contextmanager
     def trusting(self, authority: x509.Certificate) -> Iterator[None]:
@@ -92,6 +100,12 @@ def tls_secret(name: str, identity: Identity) -> Manifest:
         "type": "kubernetes.io/tls",
         "data": {key: base64.b64encode(value).decode() for key, value in content.items()},
     }
+
+
+def _subject(asked: Recorded) -> str:
+    """The common name in the certificate that a session was asked for by."""
+    certificate = read_header(asked.request.get("x-amz-x509") or "")
+    return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
 def said(log: str) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
-from cryptography.x509.oid import NameOID
 
 from rolesanywhere_contract.names import SIDECAR_CONTAINER
 from tests.cluster.kubectl import KubectlFailed
@@ -21,8 +20,6 @@ from tests.e2e.harness.cluster import Cluster
 from tests.e2e.installation import Installation
 from tests.e2e.teams import IDLE, PATIENT, Team, restarts
 from tests.fakes.faults import Reset
-from tests.fakes.recorded import Recorded
-from tests.fakes.trust import read_header
 from tests.support.waiting import eventually
 
 RECOVERS_SECONDS: Final = 150.0
@@ -98,8 +95,8 @@ def test_no_call_fails_while_aws_is_away_for_longer_than_half_a_session(
         until = time.time()
         assert until - since > SESSION_SECONDS / 2
         assert until < ends, "the outage has outlived the session"
-        tried = [one for one in aws_services.services.requests[asked:] if one.fault == Reset()]
-        assert [one for one in tried if is_by(one, team.subject("reports"))]
+        tried = aws_services.tries(team.subject("reports"), since=asked)
+        assert [one for one in tried if one.fault == Reset()]
         eventually("a second session", lambda: len(team.sessions("reports")) > 1, within=60)
         time.sleep(max(0.0, ends + 5 - time.time()))
         told = team.said("report")
@@ -201,12 +198,6 @@ def short_sessions(aws: Aws) -> Iterator[None]:
     finally:
         account.world = kept
         aws.services.faults.clear()
-
-
-def is_by(one: Recorded, subject: str) -> bool:
-    """Whether a session was asked for by a certificate of that common name."""
-    certificate = read_header(one.request.get("x-amz-x509") or "")
-    return certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == subject
 
 
 def answers(cluster: Cluster) -> bool:

@@ -171,6 +171,23 @@ def test_what_is_not_ours_stays_as_it_was_to_the_byte(
 
 @settings(deadline=None)
 @given(asking_pods(), served_bindings)
+def test_a_patch_repeats_nothing_that_a_pod_may_keep_secret(
+    pod: dict[str, Any], binding: Binding
+) -> None:
+    """API servers write patches into audit logs, and into annotations there."""
+    secret = "hush-hush"
+    for one in (*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or ())):
+        one["env"] = [{"name": "PASSWORD", "value": secret}, *(one.get("env") or ())]
+        one["args"] = [f"--password={secret}"]
+    pod["metadata"]["annotations"]["note"] = secret
+    pod["metadata"]["labels"] = {**(pod["metadata"].get("labels") or {}), "note": secret}
+    decision = selection.decide(pod, "team-a", {binding.name: binding})
+    assert isinstance(decision, Inject)
+    assert secret not in json.dumps(injection.inject(pod, decision, defaults=DEFAULTS))
+
+
+@settings(deadline=None)
+@given(asking_pods(), served_bindings)
 def test_no_variable_that_the_user_set_is_overwritten(
     pod: dict[str, Any], binding: Binding
 ) -> None:

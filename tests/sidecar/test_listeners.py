@@ -244,6 +244,32 @@ async def test_who_had_connected_when_it_closed_is_answered() -> None:
         assert headers_of(answer.decode())["connection"] == "close"
 
 
+async def test_who_is_accepted_in_the_moment_that_it_closes_is_answered() -> None:
+    at = loopback(0)
+    listener = await Listener.open(echo, at)
+    client = socket.create_connection(at.getsockname(), timeout=5)
+    client.sendall(ASK)
+    # One turn of the loop accepts the client and begins the close, which then goes first.
+    closing: asyncio.Future[asyncio.Task[None]] = asyncio.Future()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(lambda: closing.set_result(loop.create_task(listener.close())))
+    with client, client.makefile("rb") as stream:
+        answer = await asyncio.to_thread(stream.read)
+    assert status_of(answer.decode()) == 200
+    await (await closing)
+
+
+async def test_who_comes_while_it_closes_is_refused_and_never_reset() -> None:
+    at = loopback(0)
+    port = at.getsockname()[1]
+    listener = await Listener.open(echo, at)
+    closing = asyncio.create_task(listener.close())
+    await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    await closing
+
+
 async def test_an_idle_client_may_ask_once_more_while_it_closes() -> None:
     at = loopback(0)
     listener = await Listener.open(echo, at)

@@ -3,10 +3,12 @@
 Never decides what is answered; what one connection may do is `connections`' business.
 """
 
+import array
 import asyncio
 import errno
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -24,7 +26,20 @@ PARTING_SECONDS: Final = 0.3
 _PROBES_PART: Final = 5
 
 _BACKLOG: Final = 512
+
+# How long whom the kernel had taken on before the port was shut takes to be among the crowd.
 _SETTLING_SECONDS: Final = 0.02
+
+# linux/filter.h: each instruction's code, jumps if true and if false, and operand. This program
+# drops what would begin a connection, TCP's SYN without ACK (RFC 9293, section 3.1), and no more.
+_SO_ATTACH_FILTER: Final = 26
+_DROP_NEWCOMERS: Final = (
+    (0x30, 0, 0, 13),  # load the byte of flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 0, 1, 0x02),  # unless it is SYN alone, skip one
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # pass
+)
 
 
 class PortUnavailable(RolesAnywhereError):
@@ -61,13 +76,9 @@ class Listener:
         either yet; who is idle may ask once more, and is then hung up on.
         """
         self._shared.closing = True
-        last_minute = self._accept_what_waits()
+        _shut_out_newcomers(self._at)
+        await asyncio.sleep(_SETTLING_SECONDS)
         self._server.close()
-        for connection in last_minute:
-            with suppress(OSError):
-                await self._shared.loop.connect_accepted_socket(
-                    lambda: Connection(self._shared), connection
-                )
         await self._until_empty(PARTING_SECONDS)
         for connected in self._shared.crowd.members():
             connected.hang_up()
@@ -75,25 +86,26 @@ class Listener:
         for connected in self._shared.crowd.members():
             connected.abort()
 
-    def _accept_what_waits(self) -> list[socket.socket]:
-        """Clients that the kernel has taken on, and would reset when we close."""
-        found: list[socket.socket] = []
-        with suppress(OSError):  # BlockingIOError, once there are no more
-            while len(found) <= _BACKLOG:
-                connection, _ = self._at.accept()
-                connection.setblocking(False)
-                found.append(connection)
-        return found
-
     async def _until_empty(self, seconds: float) -> None:
         """Until everybody has gone, or ``seconds`` have."""
-        # Those that were accepted a moment ago are not yet among the crowd.
-        await asyncio.sleep(_SETTLING_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._shared.crowd:
                     self._shared.somebody_left.clear()
                     await self._shared.somebody_left.wait()
+
+
+def _shut_out_newcomers(at: socket.socket) -> None:
+    """Have the kernel take nobody on any more, and keep those whom it has.
+
+    A socket that is closed resets clients who came between the last accept and the close, with
+    their requests unread. Those who are shut out knock again after a second, and are refused by
+    then, or taken on by the next sidecar.
+    """
+    program = array.array("B", b"".join(struct.pack("=HBBI", *one) for one in _DROP_NEWCOMERS))
+    pointer = struct.pack("HP", len(_DROP_NEWCOMERS), program.buffer_info()[0])
+    with suppress(OSError):  # a sandbox that knows of no filters; then the close is a little ruder
+        at.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
 
 
 def bounds_within(connections: int) -> tuple[Bounds, Bounds]:

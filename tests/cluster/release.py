@@ -4,6 +4,7 @@ The programs run here instead of in pods, under the accounts and permissions tha
 them. Only the webhook's address is not the chart's: no kubelet, no Services.
 """
 
+import json
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ from typing import Any, Final
 from tests.chart.helm import CHART, FULLNAME, as_yaml, render
 from tests.cluster import programs
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubectl import KubectlFailed
 from tests.cluster.programs import Program
+from tests.operator.builders import a_pod
+from tests.support.waiting import eventually
 
 # A port on which nobody listens.
 NOBODY: Final = 1
@@ -35,6 +39,15 @@ class Release:
     authority: bytes
     certificate: bytes
     private_key: bytes
+
+    @contextmanager
+    def serving(self, *, sidecar_image: str, **more: Any) -> Iterator[Program]:
+        """A `webhook` that is ready, and that the API server calls."""
+        with self.webhook(sidecar_image=sidecar_image, **more) as started:
+            eventually("the webhook is ready", lambda: started.is_ready)
+            with self.called(started):
+                eventually("the API server calls it", self.is_heard_of)
+                yield started
 
     @contextmanager
     def webhook(
@@ -103,6 +116,17 @@ class Release:
         finally:
             name = configuration["metadata"]["name"]
             self.control_plane.kubectl("delete", "mutatingwebhookconfiguration", name)
+
+    def is_heard_of(self) -> bool:
+        """Whether a pod that asks in no words we know is refused, as only the webhook does."""
+        pod = json.dumps(a_pod(inject="perhaps"))
+        try:
+            self.control_plane.kubectl(
+                "create", "--filename=-", "--namespace=default", "--dry-run=server", input=pod
+            )
+        except KubectlFailed as refused:
+            return "MalformedAnnotation" in str(refused)
+        return False
 
 
 @contextmanager

@@ -4,9 +4,10 @@ Without the programs, tests skip with the reason; under ``CI=true`` they fail in
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
@@ -14,7 +15,8 @@ from tests.chart.helm import FULLNAME, as_yaml, render
 from tests.cluster.binaries import Binaries, find_or_build, find_or_build_helm
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Cluster
-from tests.cluster.release import CRD
+from tests.cluster.release import CRD, Release, installed
+from tests.operator.certificates import a_pair
 from tests.support.tools import build_or_skip
 
 
@@ -60,6 +62,36 @@ def schema(control_plane: ControlPlane) -> ControlPlane:
 def helm() -> Path:
     """Helm; built where no run has done so before."""
     return build_or_skip(find_or_build_helm)
+
+
+class MakeRelease(Protocol):
+    """Makes a release in a new ``namespace``, by ``values`` of the chart."""
+
+    def __call__(self, namespace: str, values: Mapping[str, Any] | None = None) -> Release: ...
+
+
+@pytest.fixture(scope="module")
+def releases(
+    control_plane: ControlPlane, helm: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MakeRelease]:
+    """Makes releases whose webhook has a certificate of its own, and takes them away."""
+    with ExitStack() as stack:
+
+        def make(namespace: str, values: Mapping[str, Any] | None = None) -> Release:
+            pair = a_pair("webhook")
+            release = installed(
+                control_plane,
+                helm,
+                namespace=namespace,
+                folder=tmp_path_factory.mktemp("webhook"),
+                authority=pair.certificate,
+                certificate=pair.certificate,
+                private_key=pair.private_key,
+                values=values,
+            )
+            return stack.enter_context(release)
+
+        yield make
 
 
 @pytest.fixture

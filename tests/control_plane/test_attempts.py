@@ -3,22 +3,20 @@
 What the API server makes of the chart's conditions, and of attempts that nobody answers.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
 from tests.cluster.programs import Program
-from tests.cluster.release import Release, installed
-from tests.operator.builders import IMAGE, a_container, a_pod, a_raw_binding
-from tests.operator.certificates import a_pair
+from tests.cluster.release import Release
+from tests.control_plane.conftest import MakeRelease
+from tests.control_plane.teams import Team
+from tests.operator.builders import IMAGE, a_container, a_pod
 from tests.support.waiting import eventually
 
 ANYONE, FIRST, SECOND = "inject", "first-half", "second-half"
@@ -28,20 +26,8 @@ Pod = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def release(
-    control_plane: ControlPlane, helm: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Release]:
-    pair = a_pair("webhook")
-    with installed(
-        control_plane,
-        helm,
-        namespace="attempts-tests",
-        folder=tmp_path_factory.mktemp("webhook"),
-        authority=pair.certificate,
-        certificate=pair.certificate,
-        private_key=pair.private_key,
-    ) as there:
-        yield there
+def release(releases: MakeRelease) -> Release:
+    return releases("attempts-tests")
 
 
 @pytest.fixture(scope="module")
@@ -52,22 +38,11 @@ def webhook(release: Release) -> Iterator[Program]:
 
 
 @dataclass(frozen=True)
-class Team:
+class Audience(Team):
     """Users of one namespace with a binding, and what the webhook heard of their pods."""
 
     release: Release
     webhook: Program
-    namespace: str
-
-    def create(self, pod: Pod, *args: str) -> Pod:
-        """What the API server made of the pod. Raises `KubectlFailed`."""
-        made: Pod = json.loads(
-            self.release.control_plane.kubectl(
-                "create", "--filename=-", f"--namespace={self.namespace}", "--output=json", *args,
-                input=json.dumps(pod),
-            )
-        )  # fmt: skip
-        return made
 
     def verdict(self, pod: Pod) -> str:
         """What becomes of ``pod``: injected, uninjected, or the reason of the refusal."""
@@ -100,14 +75,13 @@ def sidecars(pod: Pod) -> list[str]:
 
 
 @pytest.fixture
-def team(schema: ControlPlane, release: Release, webhook: Program, namespace: str) -> Team:
-    binding = a_raw_binding("reports", namespace)
-    del binding["metadata"]["generation"]
-    schema.apply(json.dumps(binding), namespace=namespace)
-    return Team(release, webhook, namespace)
+def team(release: Release, webhook: Program, namespace: str) -> Audience:
+    users = Audience(release.control_plane, namespace, release, webhook)
+    users.bind()
+    return users
 
 
-def test_who_was_answered_is_not_asked_about_by_the_attempts_that_follow(team: Team) -> None:
+def test_who_was_answered_is_not_asked_about_by_the_attempts_that_follow(team: Audience) -> None:
     with team.called():
         before = len(team.decided())
         team.create(a_pod())
@@ -117,7 +91,7 @@ def test_who_was_answered_is_not_asked_about_by_the_attempts_that_follow(team: T
         assert team.decided()[before:] == ["refuse"]
 
 
-def test_who_opted_out_is_not_asked_about_at_all(team: Team) -> None:
+def test_who_opted_out_is_not_asked_about_at_all(team: Audience) -> None:
     with team.called():
         before = len(team.decided())
         assert team.verdict(a_pod(inject="false")) == "uninjected: []"
@@ -129,7 +103,7 @@ def test_who_opted_out_is_not_asked_about_at_all(team: Team) -> None:
 
 
 @pytest.mark.parametrize("lost", [[ANYONE], [ANYONE, FIRST], [ANYONE, SECOND]], ids=" ".join)
-def test_a_review_that_was_lost_is_put_to_the_next(team: Team, lost: list[str]) -> None:
+def test_a_review_that_was_lost_is_put_to_the_next(team: Audience, lost: list[str]) -> None:
     with team.called(*lost):
         before = len(team.decided())
         assert team.verdict(a_pod()) == "injected", "in a dry run"
@@ -138,7 +112,7 @@ def test_a_review_that_was_lost_is_put_to_the_next(team: Team, lost: list[str]) 
         assert sidecars(team.create(a_pod())) == [IMAGE]
 
 
-def test_who_asks_and_whom_nobody_answers_is_refused(team: Team) -> None:
+def test_who_asks_and_whom_nobody_answers_is_refused(team: Audience) -> None:
     with team.called(ANYONE, FIRST, SECOND):
         with pytest.raises(KubectlFailed) as caught:
             team.create(a_pod())
@@ -147,7 +121,7 @@ def test_who_asks_and_whom_nobody_answers_is_refused(team: Team) -> None:
         assert team.verdict(a_pod(inject=None)) == "uninjected: []"
 
 
-def an_injected(team: Team) -> Pod:
+def an_injected(team: Audience) -> Pod:
     """A pod that was injected, as somebody reads it back to make another of it."""
     with team.called():
         made = team.create(a_pod(), "--dry-run=server")
@@ -168,7 +142,7 @@ def forged(copy: Pod, **sidecar: Any) -> Pod:
     return pod
 
 
-def test_whoever_forges_our_mark_is_judged_as_ever_when_a_review_is_lost(team: Team) -> None:
+def test_whoever_forges_our_mark_is_judged_as_ever_when_a_review_is_lost(team: Audience) -> None:
     copy = an_injected(team)
     [ours] = copy["spec"]["initContainers"]
     mark = {MARK: copy["metadata"]["annotations"][MARK]}

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ import yaml
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
-from tests.cluster.release import installed
+from tests.control_plane.conftest import MakeRelease
 from tests.operator.builders import IMAGE, a_container, a_pod, a_raw_binding
-from tests.operator.certificates import a_pair
 from tests.support.waiting import eventually
 
 
@@ -150,24 +148,9 @@ def test_a_binding_that_is_not_there_is_a_no(site: Site) -> None:
 
 
 @pytest.fixture
-def admitted(site: Site, helm: Path, tmp_path: Path) -> Iterator[Site]:
+def admitted(site: Site, releases: MakeRelease) -> Iterator[Site]:
     """The site, where a webhook of ours answers for pods."""
-    pair = a_pair("webhook")
-    with ExitStack() as started:
-        release = started.enter_context(
-            installed(
-                site.control_plane,
-                helm,
-                namespace=f"{site.namespace}-aws",
-                folder=tmp_path,
-                authority=pair.certificate,
-                certificate=pair.certificate,
-                private_key=pair.private_key,
-            )
-        )
-        webhook = started.enter_context(release.webhook(sidecar_image=IMAGE))
-        eventually("the webhook is ready", lambda: webhook.is_ready)
-        started.enter_context(release.called(webhook))
+    with releases(f"{site.namespace}-aws").serving(sidecar_image=IMAGE):
         yield site
 
 

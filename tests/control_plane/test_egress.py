@@ -10,14 +10,10 @@ import pytest
 import yaml
 
 from tests.chart.helm import render
-from tests.cluster.binaries import find_or_build_helm
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.release import Release, installed
-from tests.control_plane.test_webhook import RESTRICTED, Team, _is_refused
+from tests.cluster.release import Release
+from tests.control_plane.conftest import MakeRelease
+from tests.control_plane.teams import RESTRICTED, Team
 from tests.operator.builders import IMAGE, a_container, a_pod
-from tests.operator.certificates import a_pair
-from tests.support.tools import build_or_skip
-from tests.support.waiting import eventually
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "behind-a-proxy.md"
 EXAMPLES: Final = [
@@ -30,31 +26,12 @@ DIRECTORY: Final = "/var/run/rolesanywhere-ca-bundle"
 
 
 @pytest.fixture(scope="module")
-def release(
-    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Release]:
-    """A webhook that was told of a proxy and of a CA bundle, and that the API server calls."""
-    pair = a_pair("webhook")
-    with (
-        installed(
-            control_plane,
-            build_or_skip(find_or_build_helm),
-            namespace="egress-tests",
-            folder=tmp_path_factory.mktemp("egress"),
-            authority=pair.certificate,
-            certificate=pair.certificate,
-            private_key=pair.private_key,
-        ) as there,
-        there.webhook(
-            sidecar_image=IMAGE,
-            sidecar_proxy=json.dumps(PROXY),
-            sidecar_ca_bundle=json.dumps(BUNDLE),
-        ) as started,
-    ):
-        eventually("the webhook is ready", lambda: started.is_ready)
-        with there.called(started):
-            eventually("the API server calls it", lambda: _is_refused(there, "default"))
-            yield there
+def release(releases: MakeRelease) -> Iterator[Release]:
+    """A webhook that was told of a proxy and of a CA bundle."""
+    there = releases("egress-tests")
+    told = {"sidecar_proxy": json.dumps(PROXY), "sidecar_ca_bundle": json.dumps(BUNDLE)}
+    with there.serving(sidecar_image=IMAGE, **told):
+        yield there
 
 
 @pytest.fixture

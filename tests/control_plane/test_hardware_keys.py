@@ -11,14 +11,13 @@ import pytest
 from rolesanywhere_operator.domain import bindings, injection, selection
 from rolesanywhere_operator.domain.decisions import Inject
 from tests.chart.helm import as_yaml, render
-from tests.cluster.binaries import find_or_build_helm
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Cluster, told
 from tests.cluster.kubectl import KubectlFailed
-from tests.cluster.release import installed
+from tests.control_plane.conftest import MakeRelease
+from tests.control_plane.teams import RESTRICTED, Team
 from tests.control_plane.test_crd import create
 from tests.control_plane.test_identity_volumes import made
-from tests.control_plane.test_webhook import RESTRICTED, Team, _is_refused
 from tests.operator.builders import (
     DEFAULTS,
     IMAGE,
@@ -27,8 +26,6 @@ from tests.operator.builders import (
     a_pod,
     a_raw_binding,
 )
-from tests.operator.certificates import a_pair
-from tests.support.tools import build_or_skip
 from tests.support.waiting import eventually
 
 LEVEL: Final = "pod-security.kubernetes.io/enforce"
@@ -99,31 +96,11 @@ def test_pod_security_is_as_strict_as_we_say(
 
 
 @pytest.fixture(scope="module")
-def webhook(
-    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
+def webhook(releases: MakeRelease) -> Iterator[None]:
     """A webhook that allows one folder, under the account that the chart makes then."""
-    pair = a_pair("webhook")
-    helm = build_or_skip(find_or_build_helm)
-    with (
-        installed(
-            control_plane,
-            helm,
-            namespace="hardware-tests",
-            folder=tmp_path_factory.mktemp("webhook"),
-            authority=pair.certificate,
-            certificate=pair.certificate,
-            private_key=pair.private_key,
-            values=ALLOWED,
-        ) as release,
-        release.webhook(
-            sidecar_image=IMAGE, sidecar_pkcs11_image=PKCS11_IMAGE, host_paths=SOCKETS
-        ) as started,
-    ):
-        eventually("the webhook is ready", lambda: started.is_ready)
-        with release.called(started):
-            eventually("the API server calls it", lambda: _is_refused(release, "default"))
-            yield
+    told = {"sidecar_pkcs11_image": PKCS11_IMAGE, "host_paths": SOCKETS}
+    with releases("hardware-tests", ALLOWED).serving(sidecar_image=IMAGE, **told):
+        yield
 
 
 @pytest.fixture

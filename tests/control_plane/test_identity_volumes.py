@@ -11,8 +11,8 @@ from rolesanywhere_operator.domain.decisions import Inject
 from rolesanywhere_operator.domain.manifests import SIDECAR_USER
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
+from tests.control_plane.teams import RESTRICTED
 from tests.control_plane.test_crd import create, identity
-from tests.control_plane.test_webhook import RESTRICTED
 from tests.operator.builders import DEFAULTS, a_container, a_pod, a_raw_binding
 
 ISSUER = {"issuerRef": {"name": "ca"}}

@@ -5,17 +5,15 @@ The webhook runs with the environment that the chart gives it, values other than
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from tests.chart.helm import Manifest, render
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.release import Release, installed
+from tests.cluster.release import Release
+from tests.control_plane.conftest import MakeRelease
 from tests.operator.builders import a_pod, a_raw_binding
-from tests.operator.certificates import a_pair
 from tests.support.waiting import eventually
 
 RESOURCES: Final = {
@@ -37,31 +35,12 @@ OURS: Final = frozenset({"port", "probe_port", "certificate", "private_key", "si
 
 
 @pytest.fixture(scope="module")
-def release(
-    control_plane: ControlPlane, helm: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Release]:
-    """A release by those values, whose webhook is called."""
-    pair = a_pair("webhook")
-    with (
-        installed(
-            control_plane,
-            helm,
-            namespace="defaults-tests",
-            folder=tmp_path_factory.mktemp("webhook"),
-            authority=pair.certificate,
-            certificate=pair.certificate,
-            private_key=pair.private_key,
-            values=VALUES,
-        ) as there,
-        ExitStack() as started,
-    ):
-        told = environment(render(helm, namespace="defaults-tests", values=VALUES))
-        besides: dict[str, Any] = {name: text for name, text in told.items() if name not in OURS}
-        webhook = started.enter_context(
-            there.webhook(sidecar_image=told["sidecar_image"], **besides)
-        )
-        eventually("the webhook is ready", lambda: webhook.is_ready)
-        started.enter_context(there.called(webhook))
+def release(releases: MakeRelease, helm: Path) -> Iterator[Release]:
+    """A release by those values."""
+    there = releases("defaults-tests", VALUES)
+    told = environment(render(helm, namespace=there.namespace, values=VALUES))
+    besides: dict[str, Any] = {name: text for name, text in told.items() if name not in OURS}
+    with there.serving(sidecar_image=told["sidecar_image"], **besides):
         yield there
 
 

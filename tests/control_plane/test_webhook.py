@@ -3,111 +3,46 @@
 Only the address is not the chart's: the API server of these tests knows no Services.
 """
 
-import json
 import re
 import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.cluster.binaries import find_or_build_helm
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
 from tests.cluster.programs import Program
-from tests.cluster.release import Release, installed
-from tests.operator.builders import IMAGE, a_container, a_pod, a_raw_binding
-from tests.operator.certificates import a_pair
-from tests.support.tools import build_or_skip
+from tests.cluster.release import Release
+from tests.control_plane.conftest import MakeRelease
+from tests.control_plane.teams import RESTRICTED, Team
+from tests.operator.builders import IMAGE, a_container, a_pod
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 ROOT: Final = Path(__file__).parents[2]
 OUTAGE: Final = "cannot follow the API server, keeping what is known"
 
-RESTRICTED: Final[dict[str, Any]] = {
-    "securityContext": {
-        "runAsNonRoot": True,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-}
-
 
 @pytest.fixture(scope="module")
-def release(
-    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Release]:
+def release(releases: MakeRelease) -> Release:
     """The chart's account for the webhook, in a namespace of its own."""
-    pair = a_pair("webhook")
-    with installed(
-        control_plane,
-        build_or_skip(find_or_build_helm),
-        namespace="webhook-tests",
-        folder=tmp_path_factory.mktemp("webhook"),
-        authority=pair.certificate,
-        certificate=pair.certificate,
-        private_key=pair.private_key,
-    ) as there:
-        yield there
+    return releases("webhook-tests")
 
 
 @pytest.fixture(scope="module")
 def webhook(release: Release) -> Iterator[Program]:
-    """One webhook that is ready, and that the API server calls, for the tests that share it."""
-    with release.webhook(sidecar_image=IMAGE) as started:
-        eventually("the webhook is ready", lambda: started.is_ready)
-        with release.called(started):
-            # The API server takes a moment to hear of a webhook; a pod that asks then meets it.
-            eventually("the API server calls it", lambda: _is_refused(release, "default"))
-            yield started
+    """One webhook for the tests that share it."""
+    with release.serving(sidecar_image=IMAGE) as started:
+        yield started
 
 
 @pytest.fixture
-def team(webhook: Program, release: Release, namespace: str) -> "Team":
+def team(webhook: Program, release: Release, namespace: str) -> Team:
     """A namespace of users, who know nothing of the webhook but what it does to their pods."""
     return Team(release.control_plane, namespace)
-
-
-@dataclass(frozen=True)
-class Team:
-    """What users do."""
-
-    control_plane: ControlPlane
-    namespace: str
-
-    def bind(self, name: str = "reports", **spec: Any) -> None:
-        """Create a binding."""
-        binding = a_raw_binding(name, self.namespace, **spec)
-        del binding["metadata"]["generation"]
-        self.create(binding)
-
-    def create(self, manifest: dict[str, Any], *args: str) -> Any:
-        """Create an object; what the API server made of it."""
-        text = self.control_plane.kubectl(
-            "create", "--filename=-", f"--namespace={self.namespace}", "--output=json", *args,
-            input=json.dumps(manifest),
-        )  # fmt: skip
-        return json.loads(text)
-
-    def refusal_of(self, pod: dict[str, Any]) -> str:
-        """What kubectl says when the pod is refused."""
-        with pytest.raises(KubectlFailed) as caught:
-            self.create(pod)
-        return str(caught.value)
-
-
-def _is_refused(release: Release, namespace: str) -> bool:
-    pod = a_pod(inject="perhaps")
-    try:
-        Team(release.control_plane, namespace).create(pod, "--dry-run=server")
-    except KubectlFailed as refused:
-        return "MalformedAnnotation" in str(refused)
-    return False
 
 
 def is_injected(pod: dict[str, Any]) -> bool:

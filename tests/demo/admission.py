@@ -104,15 +104,13 @@ def _by_api_server(tools: Tools, binding: Json, pod: Json, folder: Path, pair: P
             certificate=pair.certificate,
             private_key=pair.private_key,
         ) as release,
-        release.webhook(sidecar_image=SIDECAR_IMAGE) as webhook,
+        release.serving(sidecar_image=SIDECAR_IMAGE) as webhook,
     ):
-        eventually("the webhook is ready", lambda: webhook.is_ready)
-        with release.called(webhook):
-            _prepare(control_plane, binding)
-            eventually("the webhook is called", lambda: _dry_run_is_injected(control_plane, pod))
-            created = _create(control_plane, pod)
-            url = f"https://127.0.0.1:{webhook.port('reviews')}{INJECT_PATH}"
-            operations = asyncio.run(directly.ask(url, pod, authority=pair.authority))
+        _prepare(control_plane, binding)
+        eventually("the binding is known", lambda: _dry_run_is_injected(control_plane, pod))
+        created = _create(control_plane, pod)
+        url = f"https://127.0.0.1:{webhook.port('reviews')}{INJECT_PATH}"
+        operations = asyncio.run(directly.ask(url, pod, authority=pair.authority))
     return Admitted(operations, created)
 
 

@@ -1,5 +1,6 @@
 """A store of tpm2-pkcs11 that nobody may write beside: the module is shown it elsewhere."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,29 @@ def test_what_is_no_link_of_ours_is_not_replaced(tmp_path: Path, store: Path) ->
 def test_a_folder_that_others_may_write_to_chooses_no_store(tmp_path: Path, store: Path) -> None:
     shown(store, tmp_path).chmod(0o770)
     assert lockable(told(store, tmp_path)) == told(store, tmp_path)
+
+
+def test_nor_does_one_that_is_somebody_elses(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = shown(store, tmp_path).stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert lockable(told(store, tmp_path)) == told(store, tmp_path)
+
+
+def test_nor_does_one_that_a_link_leads_to(tmp_path: Path, store: Path) -> None:
+    folder = shown(store, tmp_path)
+    folder.rename(tmp_path / "theirs")
+    folder.symlink_to(tmp_path / "theirs")
+    assert lockable(told(store, tmp_path)) == told(store, tmp_path)
+
+
+def test_a_link_of_ours_that_led_elsewhere_is_made_anew(tmp_path: Path, store: Path) -> None:
+    link = shown(store, tmp_path) / DATABASE
+    link.unlink()
+    link.symlink_to(tmp_path)
+    shown(store, tmp_path)
+    assert link.read_text() == "keys"
 
 
 @pytest.mark.parametrize("missing", ["TPM2_PKCS11_STORE", "PKCS11_SQL_LOCK"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import select
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -46,7 +47,7 @@ async def send(port: int, sent: bytes) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return (await reader.read()).decode()
     except ConnectionResetError:
         return ""
@@ -159,12 +160,20 @@ async def test_who_sends_no_request_is_hung_up_on() -> None:
         assert await send(port, b"GET / HTTP/1.1\r\nHost: h\r\n") == ""
 
 
-async def test_connections_are_numbered_and_idle_ones_make_room_for_new_ones() -> None:
+async def test_connections_are_numbered() -> None:
+    async with a_listener(Bounds(connections=3, grace_seconds=60)) as port:
+        idlers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        assert await send(port, ASK) == ""  # they came a moment ago, and may be about to ask
+        for reader, writer in idlers:
+            writer.write(ASK)
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            await hang_up(writer)
+
+
+async def test_idle_connections_make_room_for_new_ones() -> None:
     async with a_listener(Bounds(connections=3, grace_seconds=0.05)) as port:
         idlers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
-        await asyncio.sleep(0.02)
-        assert await send(port, ASK) == ""  # they came a moment ago, and may be about to ask
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
         assert status_of(await send(port, ASK)) == 200
         assert await idlers[0][0].read() == b""  # the eldest made room
         idlers[2][1].write(ASK)
@@ -173,10 +182,12 @@ async def test_connections_are_numbered_and_idle_ones_make_room_for_new_ones() -
             await hang_up(writer)
 
 
-async def test_closing_hangs_up_on_idlers_at_once_and_takes_no_more() -> None:
+async def test_closing_hangs_up_on_idlers_at_once_and_takes_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listeners, "DRAIN_SECONDS", 60)
     async with a_listener() as port:
         idle = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.sleep(0.02)
         begun = time.monotonic()
     assert time.monotonic() - begun < listeners.DRAIN_SECONDS / 2
     assert await idle[0].read() == b""
@@ -234,7 +245,7 @@ async def test_what_the_loopback_port_sends_has_the_hop_limit_that_was_set(
 async def test_who_had_connected_when_it_closed_is_answered() -> None:
     async with a_listener() as port:
         # Of all of these the listener has seen nothing yet: the loop has not turned since.
-        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(20)]
         for client in clients:
             client.sendall(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n")
     for client in clients:
@@ -247,7 +258,7 @@ async def test_who_had_connected_when_it_closed_is_answered() -> None:
 async def test_who_is_accepted_in_the_moment_that_it_closes_is_answered() -> None:
     at = loopback(0)
     listener = await Listener.open(echo, at)
-    client = socket.create_connection(at.getsockname(), timeout=5)
+    client = socket.create_connection(at.getsockname(), timeout=20)
     client.sendall(ASK)
     # One turn of the loop accepts the client and begins the close, which then goes first.
     closing: asyncio.Future[asyncio.Task[None]] = asyncio.Future()
@@ -257,6 +268,29 @@ async def test_who_is_accepted_in_the_moment_that_it_closes_is_answered() -> Non
         answer = await asyncio.to_thread(stream.read)
     assert status_of(answer.decode()) == 200
     await (await closing)
+
+
+def test_who_was_waiting_at_the_door_of_a_busy_machine_is_answered() -> None:
+    """Accepted in the very turn of the loop that ends the time for it, because none came before."""
+    client = socket.socket()
+
+    async def close_at_once() -> bool:
+        at = loopback(0)
+        listener = await Listener.open(echo, at)
+        client.settimeout(20)
+        loop = asyncio.get_running_loop()
+        # One turn in which the client comes and the close begins, which takes longer than that
+        # waits: nobody is accepted before the next.
+        loop.call_soon(client.connect, at.getsockname())
+        loop.call_soon(client.sendall, ASK)
+        closing = asyncio.create_task(listener.close())
+        loop.call_soon(time.sleep, 2 * listeners._SETTLING_SECONDS)
+        await closing
+        return bool(select.select([client], [], [], 0)[0])
+
+    with client, client.makefile("rb") as stream:
+        assert asyncio.run(close_at_once()), "it closed before it had answered"
+        assert status_of(stream.read().decode()) == 200
 
 
 async def test_who_comes_while_it_closes_is_refused_and_never_reset() -> None:
@@ -270,7 +304,10 @@ async def test_who_comes_while_it_closes_is_refused_and_never_reset() -> None:
     await closing
 
 
-async def test_an_idle_client_may_ask_once_more_while_it_closes() -> None:
+async def test_an_idle_client_may_ask_once_more_while_it_closes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listeners, "PARTING_SECONDS", 30)
     at = loopback(0)
     listener = await Listener.open(echo, at)
     reader, writer = await asyncio.open_connection("127.0.0.1", at.getsockname()[1])

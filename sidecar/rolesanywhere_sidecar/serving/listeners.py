@@ -27,8 +27,12 @@ _PROBES_PART: Final = 5
 
 _BACKLOG: Final = 512
 
-# How long whom the kernel had taken on before the port was shut takes to be among the crowd.
+# How long whom the kernel had taken on before the port was shut takes to be at our door.
 _SETTLING_SECONDS: Final = 0.02
+# Of the loop, until whoever was there is among the crowd: asyncio accepts all in one, begins each
+# connection in the next, and makes it in the third. Where the machine was busy, the seconds of
+# before may have ended in the very turn that accepts.
+_SETTLING_TURNS: Final = 5
 
 # linux/filter.h: each instruction's code, jumps if true and if false, and operand. This program
 # drops what would begin a connection, TCP's SYN without ACK (RFC 9293, section 3.1), and no more.
@@ -78,6 +82,8 @@ class Listener:
         self._shared.closing = True
         _shut_out_newcomers(self._at)
         await asyncio.sleep(_SETTLING_SECONDS)
+        for _ in range(_SETTLING_TURNS):
+            await asyncio.sleep(0)
         self._server.close()
         await self._until_empty(PARTING_SECONDS)
         for connected in self._shared.crowd.members():

@@ -17,7 +17,7 @@ import pytest
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
-from tests.support.sidecars import RunningSidecar, a_sidecar
+from tests.support.sidecars import RunningSidecar, a_sidecar, eventually
 
 TTL = "X-aws-ec2-metadata-token-ttl-seconds"
 
@@ -281,8 +281,11 @@ async def test_sigterm_under_load_drops_no_request(
     request = asking(sidecar, token, *more)
     tally = Tally()
     clients = [asyncio.create_task(hammer(sidecar, request, tally, keep=keep)) for _ in range(32)]
-    await asyncio.sleep(0.7)
-    assert tally.answered > 100
+
+    async def loaded() -> bool:
+        return tally.answered > 100
+
+    await eventually(loaded)
     assert await sidecar.terminated() == 0
     async with asyncio.timeout(10):
         await asyncio.gather(*clients)
@@ -308,4 +311,4 @@ async def test_clients_that_the_kernel_had_taken_on_are_answered_at_the_end(
             answer = await asyncio.to_thread(stream.read)
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b'"SecretAccessKey"' in answer
-    assert await sidecar.process.wait() == 0
+    assert await sidecar.ended() == 0

@@ -1,10 +1,11 @@
 """``serve`` killed and started again: what its session file saves, and what it may not use."""
 
+import re
 import signal
 import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.faults import Reset, throttled
 from tests.fakes.pki import Authority
 from tests.fakes.world import ACCOUNT, ROLE_ARN, small_world
-from tests.support.sidecars import RunningSidecar, a_sidecar, eventually
+from tests.support.sidecars import RunningSidecar, a_sidecar, eventually, until_kept
 from tests.support.workloads import Workload
 
 OTHER_ROLE_ARN: Final = f"arn:aws:iam::{ACCOUNT}:role/invoices"
@@ -39,10 +40,11 @@ class Stage:
         }
 
     async def killed_after_its_first_session(self, **more: str) -> str:
-        """The access key that a sidecar served until SIGKILL."""
+        """The access key that a sidecar served, and kept, until SIGKILL."""
         async with a_sidecar(self.workload.folder, self.env | more) as sidecar:
             await sidecar.until_ready()
             served = await self.served_by(sidecar)
+            await until_kept(self.session_file, served)
             await sidecar.terminated(signal.SIGKILL)
         return served
 
@@ -126,12 +128,13 @@ async def test_a_session_file_that_cannot_be_written_is_a_warning_and_no_more(
     env = stage.env | {"ROLESANYWHERE_SESSION_FILE": "/nonexistent/session"}
     async with a_sidecar(stage.workload.folder, env) as sidecar:
         await sidecar.until_ready()
-        [warning] = sidecar.events("session not kept")
+        warning = await sidecar.logged("session not kept")
         assert warning["code"] == "SessionFileUnusable"
+        assert len(sidecar.events("session not kept")) == 1
 
 
 async def test_before_its_turn_it_asks_for_nothing_and_says_until_when(stage: Stage) -> None:
-    turn = f"{utc_now() + timedelta(seconds=6):%Y-%m-%dT%H:%M:%SZ}"
+    turn = f"{utc_now() + timedelta(minutes=30):%Y-%m-%dT%H:%M:%SZ}"
     env = stage.env | {"ROLESANYWHERE_START_AFTER": turn}
     async with a_sidecar(stage.workload.folder, env) as sidecar:
 
@@ -142,20 +145,32 @@ async def test_before_its_turn_it_asks_for_nothing_and_says_until_when(stage: St
         await eventually(waiting)
         assert not stage.aws.requests
         assert (await sidecar.probe("/livez"))[0] == 200
+
+
+async def test_when_its_turn_has_come_it_asks(stage: Stage) -> None:
+    turn = (utc_now() + timedelta(seconds=4)).replace(microsecond=0)
+    env = stage.env | {"ROLESANYWHERE_START_AFTER": f"{turn:%Y-%m-%dT%H:%M:%SZ}"}
+    async with a_sidecar(stage.workload.folder, env) as sidecar:
         await sidecar.until_ready()
+    [issued] = stage.aws.sessions
+    assert issued.session.expires - timedelta(hours=1) >= turn
 
 
 async def test_a_back_off_is_told_with_its_end(stage: Stage) -> None:
     stage.aws.faults.always(throttled(retry_after=100))
     async with a_sidecar(stage.workload.folder, stage.env) as sidecar:
-
-        async def told() -> bool:
-            _, sentence = await sidecar.probe("/readyz")
-            return sentence.startswith("no credentials: Throttled:") and "next attempt in 10" in (
-                sentence
-            )
-
-        await eventually(told)
+        failed = await sidecar.logged("session renewal failed")
+        end = datetime.fromisoformat(failed["time"]) + timedelta(seconds=failed["retry_in_seconds"])
+        before = utc_now()
+        _, sentence = await sidecar.probe("/readyz")
+        after = utc_now()
+    assert 100 <= failed["retry_in_seconds"] <= 104
+    assert sentence.startswith("no credentials: Throttled:")
+    told = re.search(r"next attempt in (\d+) s", sentence)
+    assert told, sentence
+    # Both are rounded, and the record is written a moment before the wait begins.
+    apart = timedelta(seconds=2)
+    assert end - after - apart <= timedelta(seconds=int(told[1])) <= end - before + apart
 
 
 async def test_its_metrics_tell_what_has_happened(stage: Stage) -> None:

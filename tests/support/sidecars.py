@@ -38,9 +38,21 @@ class RunningSidecar:
         return self.log_file.read_text()
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The log's records of one event."""
-        records = [json.loads(line) for line in self.log.splitlines()]
+        """The log's records of one event so far."""
+        # What follows the last end of a line is a record that is being written.
+        *lines, _ = self.log.split("\n")
+        records = [json.loads(line) for line in lines]
         return [record for record in records if record["event"] == name]
+
+    async def logged(self, name: str) -> dict[str, Any]:
+        """The first record of an event, as soon as it is there."""
+
+        async def there() -> bool:
+            assert self.process.returncode is None, self.log
+            return bool(self.events(name))
+
+        await eventually(there, what=lambda: f"{name!r} in its log: {self.log}")
+        return self.events(name)[0]
 
     async def probe(self, path: str) -> tuple[int, str]:
         """Status and sentence of ``/livez`` or ``/readyz``; 0 while nobody listens."""
@@ -71,6 +83,10 @@ class RunningSidecar:
     async def terminated(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Its exit code after a signal."""
         self.process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Its exit code, once it has ended."""
         return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
 
 
@@ -116,3 +132,21 @@ async def eventually(
     while not await holds():
         assert time.monotonic() < deadline, f"waited {within} seconds in vain for {what()}"
         await asyncio.sleep(0.05)
+
+
+async def until_kept(session_file: Path, access_key_id: str) -> None:
+    """Wait until that session is in its file: it is served before it is kept."""
+
+    async def kept() -> bool:
+        return _key_kept(session_file) == access_key_id
+
+    await eventually(kept, what=lambda: f"{access_key_id} in {session_file}")
+
+
+def _key_kept(session_file: Path) -> str:
+    """The access key in a session file; none in what is no such file."""
+    try:
+        document = json.loads(session_file.read_text())
+    except (FileNotFoundError, ValueError):
+        return ""
+    return str(document["credentials"]["access_key_id"])

@@ -20,6 +20,7 @@ from rolesanywhere_sidecar.service.transport import Transport
 from rolesanywhere_sidecar.signing import SignedRequest
 from tests.fakes.aws import utc_now
 from tests.fakes.pki import Authority
+from tests.support.sidecars import eventually
 
 REQUEST = SignedRequest(target="/sessions", headers={"host": "aws.invalid"}, body=b"{}")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -152,8 +153,11 @@ async def test_a_kept_connection_is_closed_after_a_while() -> None:
     ):
         await sender.post(REQUEST)
         assert len(service.open) == 1
-        await asyncio.sleep(0.15)
-        assert not service.open
+
+        async def closed() -> bool:
+            return not service.open
+
+        await eventually(closed)
 
 
 @pytest.mark.parametrize(
@@ -198,22 +202,29 @@ async def test_also_when_it_dies_of_the_request() -> None:
         assert service.connections == 2
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.05], ids=["with the reply", "later"])
-async def test_what_is_said_unasked_is_not_taken_for_the_next_reply(pause: float) -> None:
+@pytest.mark.parametrize("later", [False, True], ids=["with the reply", "later"])
+async def test_what_is_said_unasked_is_not_taken_for_the_next_reply(later: bool) -> None:
+    heard, spoken = asyncio.Event(), asyncio.Event()
+
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(2)
         unasked = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
-        writer.write(OK if pause else OK + unasked)
-        await asyncio.sleep(pause)
-        writer.write(unasked if pause else b"")
+        writer.write(OK if later else OK + unasked)
+        if later:
+            await heard.wait()
+            writer.write(unasked)
+        spoken.set()
         await reader.read()
 
     async with a_service(speak) as service, a_sender(url_of(service)) as sender:
         for _ in range(2):
             reply = await sender.post(REQUEST)
             assert (reply.status, reply.body) == (200, b"ok")
-            await asyncio.sleep(0.1)
+            heard.set()
+            await spoken.wait()
+            # The kernel has handed it over by then; now the loop reads it.
+            await asyncio.sleep(0.01)
         assert service.connections == 2
 
 
@@ -243,10 +254,10 @@ async def test_nor_one_that_is_silent() -> None:
 
     async with (
         a_service(silent_at_last) as service,
-        a_sender(url_of(service), total_seconds=0.3) as sender,
+        a_sender(url_of(service), total_seconds=2) as sender,
     ):
         await sender.post(REQUEST)
-        assert "no answer within 0.3 seconds" in await failure(sender)
+        assert "no answer within 2 seconds" in await failure(sender)
         assert service.connections == 1
 
 
@@ -320,12 +331,11 @@ async def test_a_name_that_hangs_is_given_up_with_the_connection(
 ) -> None:
     async def hangs(*_: object, **__: object) -> None:
         await asyncio.sleep(60)
+        pytest.fail("the name was waited for")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hangs)
-    begun = time.monotonic()
     async with a_sender("http://aws.invalid", connect_seconds=0.2) as sender:
         assert "aws.invalid:80 cannot be reached: no connection within 0.2" in await failure(sender)
-    assert time.monotonic() - begun < 2
 
 
 async def test_an_address_that_is_a_black_hole_does_not_hide_the_next(
@@ -344,9 +354,10 @@ async def test_an_address_that_is_a_black_hole_does_not_hide_the_next(
 
             monkeypatch.setattr(loop, "getaddrinfo", both)
             begun = time.monotonic()
-            async with a_sender("http://aws.invalid") as sender:
+            # The black hole alone would take all of the time for a connection.
+            async with a_sender("http://aws.invalid", connect_seconds=14) as sender:
                 assert (await sender.post(REQUEST)).body == b"ok"
-            assert time.monotonic() - begun < 1.5
+            assert time.monotonic() - begun < 10
 
 
 @contextlib.contextmanager
@@ -502,12 +513,12 @@ async def test_a_cancelled_request_leaves_no_socket(
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-        for _ in range(100):
-            await asyncio.sleep(0.01)
+
+        async def none_left() -> bool:
             gc.collect()  # the warning of an unclosed transport fails the test
-            if open_sockets() <= before:
-                break
-        assert open_sockets() <= before
+            return open_sockets() <= before
+
+        await eventually(none_left)
 
 
 async def test_the_bundle_in_use_is_the_one_of_the_kept_connection(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.fakes import aws_clients, aws_helper, faults
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
-from tests.support.commands import Outcome, finished
+from tests.support.commands import PATIENCE_SECONDS, Outcome, finished
 from tests.support.sidecars import eventually
 from tests.support.tools import build_or_skip
 
@@ -84,6 +84,18 @@ async def running(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def until_told(process: asyncio.subprocess.Process, word: str) -> list[str]:
+    """The lines of stderr up to the first that has ``word``."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (lines and word in lines[-1]):
+            line = await process.stderr.readline()
+            assert line, f"it ended after {lines}"
+            lines.append(line.decode())
+    return lines
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
@@ -193,14 +205,13 @@ async def test_it_survives_what_the_helper_dies_of_and_ends_when_told(
     """The helper ends at the first error, as a daemon."""
     aws.faults.next(faults.server_error(503))
     async with running(aws, tmp_path, file, "--profile", "reports") as process:
-
-        async def written() -> bool:
-            return key_of(file) != ""
-
-        await eventually(written, what=lambda: "the profile")
+        # It says so when it has written, and not before.
+        lines = await until_told(process, " written, ")
+        assert key_of(file) == aws.sessions[0].access_key_id
         status, errors = await ended(process)
+    lines += errors.splitlines()
     assert status == 0
-    assert [line.partition(": ")[2].partition(" ")[0] for line in errors.splitlines()] == [
+    assert [line.partition(": ")[2].partition(" ")[0] for line in lines] == [
         "session",
         "profile",
     ]
@@ -218,7 +229,7 @@ async def test_a_failed_renewal_keeps_the_profile_that_is_good(
 
         await eventually(written, what=lambda: "the profile")
         good = text_of(file)
-        aws.faults.next(faults.server_error(503))
+        aws.faults.always(faults.server_error(503))
         # A new certificate has the session renewed at once.
         aws_helper.identity_flags(ROOT.leaf(at=utc_now()), tmp_path)
 
@@ -226,7 +237,9 @@ async def test_a_failed_renewal_keeps_the_profile_that_is_good(
             return len(aws.requests) >= 2
 
         await eventually(refused, what=lambda: "a renewal")
+        await until_told(process, "session renewal failed")
         assert text_of(file) == good
+        aws.faults.clear()
 
         async def renewed() -> bool:
             return key_of(file) == aws.sessions[-1].access_key_id != aws.sessions[0].access_key_id

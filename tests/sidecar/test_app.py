@@ -107,7 +107,9 @@ def test_credential_process_does_not_load_the_server(module: str) -> None:
 
 
 def test_a_sigterm_that_comes_while_the_server_is_still_loaded_ends_it_too() -> None:
-    done = subprocess.run([sys.executable, "-c", TERMINATED_WHILE_LOADING], env=ENV, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED_WHILE_LOADING], env=ENV, check=False, timeout=60
+    )
     assert done.returncode == 0
 
 

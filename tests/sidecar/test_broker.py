@@ -17,6 +17,7 @@ from rolesanywhere_sidecar.renewal import pacing
 from rolesanywhere_sidecar.renewal.broker import LONGEST_PAUSE, Broker
 from tests.support.clocks import FakeClock, settle
 from tests.support.sessions import SECRET_ACCESS_KEY, ScriptedSource, some_credentials
+from tests.support.sidecars import eventually
 
 HALF_LIFE = 1800.0
 
@@ -54,7 +55,7 @@ def draws() -> list[float]:
 
 @pytest.fixture
 def broker(source: ScriptedSource, clock: FakeClock, draws: list[float]) -> Broker:
-    return Broker(source, clock=clock, draw=lambda: draws.pop(0) if draws else 0.0, deadline=0.05)
+    return Broker(source, clock=clock, draw=lambda: draws.pop(0) if draws else 0.0)
 
 
 @pytest.fixture
@@ -221,15 +222,18 @@ async def test_there_is_never_more_than_one_attempt(
     assert source.most_running == 1
 
 
-async def test_an_attempt_that_hangs_is_given_up(
-    broker: Broker, source: ScriptedSource, start: Start
-) -> None:
+async def test_an_attempt_that_hangs_is_given_up(source: ScriptedSource, clock: FakeClock) -> None:
     source.gate.clear()
-    await start()
-    await asyncio.sleep(0.1)  # twice the deadline, which is real
-    assert broker.last_problem is not None
-    assert broker.last_problem.code == "SessionTimedOut"
-    assert source.running == 0
+    hanging = Broker(source, clock=clock, draw=lambda: 0.0, deadline=0.05)  # which is real
+    async with a_running(hanging) as broker:
+
+        async def given_up() -> bool:
+            return broker.last_problem is not None
+
+        await eventually(given_up)
+        assert broker.last_problem is not None
+        assert broker.last_problem.code == "SessionTimedOut"
+        assert source.running == 0
 
 
 async def test_an_attempt_has_half_a_minute_unless_somebody_says_otherwise(
@@ -244,7 +248,11 @@ async def test_an_attempt_has_half_a_minute_unless_somebody_says_otherwise(
         await settle()
         assert broker.last_problem is None
         passed[0] = 31
-        await asyncio.sleep(0.01)
+
+        async def given_up() -> bool:
+            return broker.last_problem is not None
+
+        await eventually(given_up)
         assert broker.last_problem is not None
         assert broker.last_problem.code == "SessionTimedOut"
 

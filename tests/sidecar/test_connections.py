@@ -16,7 +16,7 @@ from rolesanywhere_sidecar.serving.front import FrontDoor
 from rolesanywhere_sidecar.serving.http1 import MAX_HEAD
 from rolesanywhere_sidecar.serving.imds import Imds, SessionTokens
 from tests.fakes.world import ROLE_ARN
-from tests.sidecar.wires import a_wire, another, answers
+from tests.sidecar.wires import Time, a_wire, another, answers
 from tests.support.sessions import SECRET_ACCESS_KEY, SESSION_TOKEN, some_credentials
 
 GET = b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -30,6 +30,15 @@ def echo(ask: Ask) -> Reply:
 
 def long(_: Ask) -> Reply:
     return Reply(200, BODY.decode())
+
+
+@pytest.fixture
+async def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """The loop's, in the test's hands."""
+    loop = asyncio.get_running_loop()
+    stopped = Time(loop.time())
+    monkeypatch.setattr(loop, "time", lambda: stopped.now)
+    return stopped
 
 
 async def turns(count: int = 50) -> None:
@@ -69,45 +78,50 @@ async def test_who_reads_no_answers_gets_no_more_of_them_and_is_read_no_further(
     assert not wire.is_paused
 
 
-async def test_who_takes_no_answer_at_all_is_dropped() -> None:
-    wire, _, shared = a_wire(long, Bounds(answer_seconds=0.02), room=10)
+async def test_who_takes_no_answer_at_all_is_dropped(time: Time) -> None:
+    wire, _, shared = a_wire(long, Bounds(answer_seconds=2), room=10)
     wire.receive(GET % 1)
-    await asyncio.sleep(0.05)
+    await time.passes(1.9)
+    assert not wire.is_closed
+    await time.passes(0.2)
     assert wire.is_closed
     assert not shared.crowd
 
 
-async def test_a_request_that_dribbles_is_dropped_in_time_however_often_a_byte_comes() -> None:
-    wire, _, _ = a_wire(echo, Bounds(request_seconds=0.05))
-    for byte in b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100:
+async def test_a_request_that_dribbles_is_dropped_in_time_however_often_a_byte_comes(
+    time: Time,
+) -> None:
+    wire, _, _ = a_wire(echo, Bounds(request_seconds=5))
+    for byte in b"GET / HTTP/1.1\r\n":
         wire.receive(bytes([byte]))
-        await asyncio.sleep(0.005)
-        if wire.is_closed:
-            break
+        await time.passes(0.3)
+    assert not wire.is_closed
+    wire.receive(b"A")
+    await time.passes(0.3)
     assert wire.is_closed
     assert not wire.sent
 
 
-async def test_empty_lines_hold_no_connection_open() -> None:
-    wire, _, _ = a_wire(echo, Bounds(request_seconds=0.1, idle_seconds=0.1))
+async def test_empty_lines_hold_no_connection_open(time: Time) -> None:
+    wire, _, _ = a_wire(echo, Bounds(request_seconds=10, idle_seconds=10))
     for _ in range(2):
         wire.receive(b"\r\n")
-        await asyncio.sleep(0.06)
+        await time.passes(6)
     assert answers(bytes(wire.sent), to=["GET"]) == [(400, b"")]
-    wire, _, _ = a_wire(echo, Bounds(request_seconds=0.1, idle_seconds=0.1))
+    wire, _, _ = a_wire(echo, Bounds(request_seconds=10, idle_seconds=10))
     for byte in (b"\r", b"\n", b"\r"):
         wire.receive(byte)
-        await asyncio.sleep(0.06)
+        await time.passes(6)
     assert wire.is_closed
 
 
-async def test_time_begins_anew_with_each_request() -> None:
-    wire, _, _ = a_wire(echo, Bounds(request_seconds=0.2, idle_seconds=0.2))
+async def test_time_begins_anew_with_each_request(time: Time) -> None:
+    wire, _, _ = a_wire(echo, Bounds(request_seconds=10, idle_seconds=10))
     for _ in range(6):
         wire.receive(GET % 1)
-        await asyncio.sleep(0.06)
+        await time.passes(9)
     assert not wire.is_closed
-    await asyncio.sleep(0.3)
+    await time.passes(2)
     assert wire.is_closed
 
 
@@ -128,15 +142,17 @@ async def test_half_a_request_and_the_end_get_nothing() -> None:
     assert not wire.sent
 
 
-async def test_after_the_last_answer_the_client_may_hang_up_first() -> None:
-    wire, _, _ = a_wire(echo, Bounds(linger_seconds=0.05))
+async def test_after_the_last_answer_the_client_may_hang_up_first(time: Time) -> None:
+    wire, _, _ = a_wire(echo, Bounds(linger_seconds=1))
     wire.receive(LAST + GET % 1)
     assert wire.has_said_all
     assert not wire.is_closed
     assert not wire.is_paused  # what is unread would reset the connection, and the answer
     wire.receive(b"x" * 100_000)
     assert answers(bytes(wire.sent), to=[]) == [(200, b"/last")]
-    await asyncio.sleep(0.1)
+    await time.passes(0.9)
+    assert not wire.is_closed
+    await time.passes(0.2)
     assert wire.is_closed
 
 

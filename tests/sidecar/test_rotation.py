@@ -10,6 +10,7 @@ from rolesanywhere_contract.errors import RolesAnywhereError
 from rolesanywhere_sidecar.renewal.problems import Problem
 from rolesanywhere_sidecar.renewal.rotation import POLL_SECONDS, RotationWatcher
 from tests.support.clocks import FakeClock
+from tests.support.sidecars import eventually
 
 
 class Unreadable(RolesAnywhereError):
@@ -94,11 +95,11 @@ async def test_what_is_wrong_is_told_until_it_heals() -> None:
 async def test_it_looks_every_few_seconds_for_ever() -> None:
     watched = Watched()
     running = asyncio.create_task(watched.watcher.run())
-    await _looks(watched)
+    await _a_look_ends(watched.clock)
     for number in range(3):
         watched.files.content = b"%d" % number
         await watched.clock.advance(POLL_SECONDS)
-        await _looks(watched)
+        await _a_look_ends(watched.clock)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert watched.calls == 3
@@ -129,29 +130,32 @@ async def test_a_volume_that_hangs_is_told_takes_one_thread_and_is_no_reason_to_
     files, clock, calls = HangingFiles(), FakeClock(), []
     watcher = RotationWatcher(files, changed=lambda: calls.append(1), clock=clock, patience=0.02)
     running = asyncio.create_task(watcher.run())
-    for _ in range(50):
+    for _ in range(20):
+        await _a_look_ends(clock)
         await clock.advance(POLL_SECONDS)
-        await asyncio.sleep(0.01)
         assert not watcher.is_stuck
+    await _a_look_ends(clock)
     assert files.looks == 1
     assert watcher.last_problem is not None
     assert watcher.last_problem.code == "UnreadableFile"
     assert "/identity/tls.crt cannot be read: no answer within" in watcher.last_problem.sentence
     files.mended.set()
-    await asyncio.sleep(0.1)
-    for _ in range(3):
+
+    async def well() -> bool:
         await clock.advance(POLL_SECONDS)
-        await _a_look_ends()
-    assert watcher.last_problem is None
+        await _a_look_ends(clock)
+        return watcher.last_problem is None
+
+    await eventually(well)
     assert calls == [1]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def _a_look_ends() -> None:
-    await asyncio.sleep(0.05)
+async def _a_look_ends(clock: FakeClock) -> None:
+    """A look happens in a thread; then its watcher waits for the next."""
 
+    async def waits() -> bool:
+        return clock.sleepers == 1
 
-async def _looks(watched: Watched) -> None:
-    """Let a look, which happens in a thread, come to its end."""
-    await asyncio.sleep(0.02)
+    await eventually(waits)

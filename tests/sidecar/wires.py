@@ -5,6 +5,7 @@ Takes ``room`` bytes of answers before it pushes back, as a kernel does whose cl
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import h11
@@ -128,3 +129,16 @@ def answers(sent: bytes, *, to: list[str]) -> list[tuple[int, bytes]]:
         found.append((response.status_code, body))
         left = client.trailing_data[0]
     return found
+
+
+@dataclass
+class Time:
+    """The loop's own time, which stands still until a test lets it pass."""
+
+    now: float
+
+    async def passes(self, seconds: float) -> None:
+        """Let everybody react to it."""
+        self.now += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)

@@ -14,6 +14,11 @@ class FakeClock:
         self.ticks = 0.0
         self._sleepers: set[tuple[float, asyncio.Event]] = set()
 
+    @property
+    def sleepers(self) -> int:
+        """How many wait for time to pass."""
+        return len(self._sleepers)
+
     def now(self) -> datetime:
         return self.wall
 

@@ -14,6 +14,7 @@ import pytest
 
 from rolesanywhere_sidecar.identities.pkcs11 import process
 from rolesanywhere_sidecar.identities.pkcs11.process import Child, Died, Silent, environment
+from tests.support.waiting import runs
 
 PATIENCE = 20.0
 
@@ -27,13 +28,6 @@ def child() -> Iterator[Child]:
 
 def about(pid: int, name: str) -> bytes:
     return Path(f"/proc/{pid}/{name}").read_bytes()
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return about(pid, "stat").rpartition(b")")[2].split()[0] != b"Z"
-    except FileNotFoundError:
-        return False
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -164,10 +158,10 @@ def test_it_never_outlives_its_parent_however_that_ends(frozen: bool) -> None:
         pid = int(told.readline())
         if frozen:
             os.kill(pid, signal.SIGSTOP)
-        assert is_running(pid)
+        assert runs(pid)
         parent.kill()
         parent.wait()
-        until(lambda: not is_running(pid))
+        until(lambda: not runs(pid))
 
 
 def test_it_ends_without_the_wire_too(child: Child) -> None:
@@ -175,7 +169,7 @@ def test_it_ends_without_the_wire_too(child: Child) -> None:
     child.ask({"do": "load", "path": "/nowhere.so"}, within=PATIENCE)
     os.close(child._lifeline)
     child._lifeline = -1
-    until(lambda: not is_running(child.pid))
+    until(lambda: not runs(child.pid))
 
 
 @pytest.mark.parametrize("parent_ends", [False, True], ids=["it is ended", "its parent ends"])
@@ -195,7 +189,7 @@ def test_what_a_module_has_started_ends_with_it(
         child.end()
         child._listener.join(PATIENCE)
         assert not child._listener.is_alive()
-    until(lambda: not is_running(helper))
+    until(lambda: not runs(helper))
     child.end()
 
 

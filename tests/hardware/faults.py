@@ -72,7 +72,8 @@ class FaultModule:
     def calls(self, *names: str) -> Sequence[Call]:
         """What was called so far and has returned; of these functions, or all."""
         file = self.folder / "calls"
-        lines = file.read_text().splitlines() if file.exists() else []
+        # What follows the last end of a line is a call that is being written down.
+        *lines, _ = file.read_text().split("\n") if file.exists() else [""]
         found = [Call.parse(line) for line in lines]
         return [call for call in found if not names or call.name in names]
 

@@ -68,8 +68,18 @@ def serving(token: Token, folder: Path) -> Iterator[Server]:
     ]  # fmt: skip
     env: Mapping[str, str] = {"PATH": os.environ["PATH"], **token.env}
     with running(command, logs=folder.parent, env=env) as process:
-        eventually("p11-kit server listens", socket.exists)
+        eventually("p11-kit server listens", lambda: is_listened_at(socket))
         try:
             yield Server(folder, token, process)
         finally:
             socket.unlink(missing_ok=True)
+
+
+def is_listened_at(socket: Path) -> bool:
+    """Whether somebody accepts there; a socket's file is there a moment before.
+
+    By the kernel's own table (proc(5), net/unix), whose fourth column tells: to connect would be
+    to be served.
+    """
+    table = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    return any(row[-1] == str(socket) and row[3] == "00010000" for row in table)

@@ -86,7 +86,16 @@ class Scene:
         The PIN stays what it is; its line ends now, or does not any more.
         """
         pin = self.pin_file.read_text()
-        self.pin_file.write_text(pin.removesuffix("\n") if pin.endswith("\n") else f"{pin}\n")
+        self.replace_pin(pin.removesuffix("\n") if pin.endswith("\n") else f"{pin}\n")
+
+    def replace_pin(self, content: str) -> None:
+        """As a kubelet does: nobody ever reads half of it."""
+        fresh = self.pin_file.with_name("pin.next")
+        fresh.touch(mode=0o600)
+        fresh.write_text(content)
+        owner = self.pin_file.stat()
+        os.chown(fresh, owner.st_uid, owner.st_gid)
+        fresh.replace(self.pin_file)
 
     async def renewed(self) -> None:
         """Have the session renewed, and wait for it."""
@@ -160,7 +169,7 @@ def below(pid: int) -> list[int]:
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         found = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
     return [*found, *(each for child in found for each in below(child))]
 

@@ -43,7 +43,7 @@ async def test_a_wrong_pin_over_twenty_restarts_costs_a_tpm_one_try(
                 await sidecar.terminated(signal.SIGKILL)
         assert own_tpm.lockout_counter() == before + 1
         # It is not locked: the right PIN signs at once.
-        scene.pin_file.write_text(own_tpm.token.pin)
+        scene.replace_pin(own_tpm.token.pin)
         async with serving(scene) as sidecar:
             assert ":assumed-role/" in (await scene.who_am_i(sidecar))["arn"]
 
@@ -68,7 +68,7 @@ async def test_a_wrong_pin_leaves_the_process_up_until_another_is_there(
         await refused(sidecar, "PinIncorrect")
         await asyncio.sleep(3)
         assert len(faulty.calls("C_Login")) == 1
-        scene.pin_file.write_text(faulty.token.pin)
+        scene.replace_pin(faulty.token.pin)
         await sidecar.until_ready()
         assert ":assumed-role/" in (await scene.who_am_i(sidecar))["arn"]
     assert [call.rv for call in faulty.calls("C_Login")] == [0xA0, 0]

@@ -16,9 +16,9 @@ from tests.support.waiting import eventually, runs
 LEAVES_A_SERVER_BEHIND = """
 import pathlib, subprocess, sys, time
 server = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-pathlib.Path("server.partial").write_text(str(server.pid))
-pathlib.Path("server.partial").rename("server")
 try:
+    pathlib.Path("server.partial").write_text(str(server.pid))
+    pathlib.Path("server.partial").rename("server")
     {then}
 except KeyboardInterrupt:
     pathlib.Path("told").touch()

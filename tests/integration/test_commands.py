@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
-from tests.support.commands import Outcome, finished
+from tests.support.commands import PATIENCE_SECONDS, Outcome, finished
 from tests.support.ports import free_port
 
 ROOT = Authority.root(at=utc_now())
@@ -56,7 +56,7 @@ async def test_who_closes_the_page_early_sees_no_traceback(asked: tuple[str, ...
         )  # fmt: skip
     finally:
         os.close(writing)
-    _, errors = await process.communicate()
+    _, errors = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
     assert (process.returncode, errors) == (0, b"")
 
 

@@ -217,7 +217,7 @@ async def test_an_answer_that_trickles_is_given_up_too() -> None:
 async def test_who_sets_no_bounds_waits_fifteen_seconds_for_an_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    in_a_hurry(monkeypatch)
+    in_a_hurry(monkeypatch, whoever_has=15)
     async with listening(silence) as url, a_transport(url) as sender:
         with pytest.raises(EndpointUnreachable, match="no answer within 15 seconds"):
             await sender.post(REQUEST)
@@ -228,7 +228,7 @@ async def test_and_five_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> Non
         await asyncio.Event().wait()
         raise AssertionError
 
-    in_a_hurry(monkeypatch)
+    in_a_hurry(monkeypatch, whoever_has=5)
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolving)
     async with a_transport("http://aws.invalid") as sender:
         with pytest.raises(EndpointUnreachable, match="no connection within 5 seconds"):
@@ -245,12 +245,17 @@ async def a_transport(url: str) -> AsyncIterator[Transport]:
         await sender.close()
 
 
-def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what is given seconds have a fiftieth of them."""
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch, *, whoever_has: float) -> None:
+    """Let what is given so many seconds have a fiftieth of them, and all else what it is given.
+
+    So nothing else is late first, however busy the machine.
+    """
     patient = asyncio.timeout
-    monkeypatch.setattr(
-        asyncio, "timeout", lambda seconds: patient(None if seconds is None else seconds / 50)
-    )
+
+    def timeout(seconds: float | None) -> asyncio.Timeout:
+        return patient(whoever_has / 50 if seconds == whoever_has else seconds)
+
+    monkeypatch.setattr(asyncio, "timeout", timeout)
 
 
 async def test_an_answer_without_end_is_cut_off() -> None:

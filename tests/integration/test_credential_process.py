@@ -16,7 +16,7 @@ from tests.fakes import aws_clients, faults, pki
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority, Identity
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
-from tests.support.commands import Outcome, finished
+from tests.support.commands import PATIENCE_SECONDS, Outcome, finished
 
 ROOT = Authority.root(at=utc_now())
 
@@ -142,12 +142,18 @@ async def test_a_wrong_proxy_is_one_sentence_without_its_value(
     assert "S3cr" not in line
 
 
+# For a reader who is gone before anything is written, and says so.
+GONE = "| { exec <&-; touch gone; }"
+
+
 async def through_a_shell(aws: FakeAWS, folder: Path, redirection: str) -> Outcome:
     """A run whose exit code comes last on standard error, with its output ``redirection``."""
+    first = "until test -e gone; do sleep 0.05; done; " if redirection == GONE else ""
     command = [sys.executable, "-m", "rolesanywhere_sidecar", "credential-process"]
     command += files_of(ROOT.leaf(at=utc_now()), folder)
     return await finished(
-        "sh", "-c", f"{{ {shlex.join(command)}; echo $? >&2; }} {redirection}",
+        "/usr/bin/env", "-C", str(folder),
+        "sh", "-c", f"{{ {first}{shlex.join(command)}; echo $? >&2; }} {redirection}",
         env=environment(aws),
     )  # fmt: skip
 
@@ -155,7 +161,7 @@ async def through_a_shell(aws: FakeAWS, folder: Path, redirection: str) -> Outco
 @pytest.mark.parametrize(
     ("redirection", "reason"),
     [
-        ("| true", "Broken pipe"),
+        (GONE, "Broken pipe"),
         (">/dev/full", "No space left on device"),
         (">&-", "it is closed"),
     ],
@@ -178,14 +184,14 @@ async def test_a_closed_standard_error_never_puts_a_sentence_on_standard_output(
 
 
 async def test_an_interrupt_ends_it_without_a_traceback(aws: FakeAWS, tmp_path: Path) -> None:
-    aws.faults.next(faults.Delay(30))
+    aws.faults.next(faults.Delay(600))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "rolesanywhere_sidecar", "credential-process",
         *files_of(ROOT.leaf(at=utc_now()), tmp_path),
         env=environment(aws), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not aws.requests:  # noqa: ASYNC110 - the service tells nobody of a request
                 await asyncio.sleep(0.02)
             process.send_signal(signal.SIGINT)
@@ -227,16 +233,29 @@ async def test_a_kept_session_is_no_good_to_another_certificate_or_name(
     assert len(aws.sessions) == 3
 
 
+# The program forty minutes later.
+LATER = """
+import sys
+from datetime import timedelta
+from rolesanywhere_sidecar.__main__ import main
+from rolesanywhere_sidecar.clock import SystemClock
+now = SystemClock.now
+SystemClock.now = lambda clock: now(clock) + timedelta(minutes=40)
+sys.argv[1:1] = ["credential-process"]
+sys.exit(main())
+"""
+
+
 async def test_a_kept_session_outlives_its_certificate(aws: FakeAWS, tmp_path: Path) -> None:
-    brief = replace(pki.LEAF, starts=timedelta(0), lives=timedelta(seconds=8))
-    flags = [
-        *files_of(ROOT.leaf(at=utc_now(), template=brief), tmp_path),
-        "--session-file", f"{tmp_path}/kept",
-    ]  # fmt: skip
-    first = (await run(aws, *flags)).document()
-    await asyncio.sleep(8)
-    assert (await run(aws, *flags)).document() == first
-    assert len(aws.requests) == 1
+    brief = replace(pki.LEAF, starts=timedelta(0), lives=timedelta(minutes=30))
+    files = files_of(ROOT.leaf(at=utc_now(), template=brief), tmp_path)
+    keeping = ["--session-file", f"{tmp_path}/kept"]
+    first = (await run(aws, *files, *keeping)).document()
+    aws.account.clock = lambda: utc_now() + timedelta(minutes=40)
+    later = [sys.executable, "-c", LATER, *files]
+    assert (await finished(*later, *keeping, env=environment(aws))).document() == first
+    assert "CertificateExpired" in (await finished(*later, env=environment(aws))).errors
+    assert len(aws.sessions) == 1
 
 
 async def test_a_kept_session_costs_no_http(aws: FakeAWS, tmp_path: Path) -> None:

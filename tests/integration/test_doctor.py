@@ -20,7 +20,7 @@ from tests.fakes import faults, pki
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import AUTHORITY, LEAF, Authority, Identity
 from tests.fakes.world import PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, World, small_world
-from tests.support.commands import Outcome, finished
+from tests.support.commands import PATIENCE_SECONDS, Outcome, finished
 from tests.support.ports import free_port
 from tests.support.sidecars import a_sidecar
 
@@ -320,7 +320,7 @@ async def test_an_interrupt_ends_it_at_once_and_without_a_traceback(patient: Pat
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 assert process.stdout is not None
                 await process.stdout.readuntil(b"Ports\n")
                 start = time.monotonic()
@@ -358,7 +358,7 @@ async def test_a_name_server_that_hangs_does_not_hold_it_up(patient: Patient) ->
     outcome = await finished(
         "/usr/bin/env", "-C", str(patient.folder), sys.executable, "-c", HANGING, env=env
     )
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 45  # it would hang for a minute
     assert outcome.status == 1
     assert "failure  dns: aws.example does not resolve: no answer within 4" in outcome.output
     assert outcome.output.splitlines()[-1].endswith("1 failure, 4 skipped")

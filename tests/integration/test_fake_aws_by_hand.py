@@ -10,6 +10,7 @@ from tests.fakes import by_hand
 from tests.fakes.dialogue import send
 from tests.fakes.pki import Authority
 from tests.fakes.scene import NOW, a_scene
+from tests.support.commands import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,13 +24,13 @@ async def test_it_serves_until_told_to_stop(tmp_path: Path) -> None:
     try:
         settings = {}
         while "AWS_ENDPOINT_URL_STS" not in settings:
-            line = await asyncio.wait_for(process.stdout.readline(), timeout=20)
+            line = await asyncio.wait_for(process.stdout.readline(), timeout=PATIENCE_SECONDS)
             name, _, value = shlex.split(line.decode())[1].partition("=")
             settings[name] = value
         stranger = a_scene()
         reply = await send(settings["ROLESANYWHERE_ENDPOINT"], stranger.request())
         process.send_signal(signal.SIGTERM)
-        _, errors = await asyncio.wait_for(process.communicate(), timeout=20)
+        _, errors = await asyncio.wait_for(process.communicate(), timeout=PATIENCE_SECONDS)
     finally:
         if process.returncode is None:
             process.kill()

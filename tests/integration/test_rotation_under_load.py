@@ -111,7 +111,8 @@ async def test_every_load_in_a_thousand_rotations_is_a_whole_pair(
         finally:
             done.set()
 
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    # For a thread that hangs; a busy machine takes as long as it takes.
+    async with asyncio.timeout(300), asyncio.TaskGroup() as group:
         group.create_task(write())
         for _ in range(2):
             group.create_task(read())

@@ -18,7 +18,7 @@ from tests.fakes.faults import Reset, server_error
 from tests.fakes.pki import Authority, Identity
 from tests.fakes.recorded import essence
 from tests.fakes.world import ACCOUNT, PROFILE_ARN, ROLE_ARN, TRUST_ANCHOR_ARN, small_world
-from tests.support.sidecars import RunningSidecar, a_sidecar, eventually
+from tests.support.sidecars import PATIENCE_SECONDS, RunningSidecar, a_sidecar, eventually
 
 WHO_AM_I = """
 import boto3, json, sys
@@ -142,7 +142,7 @@ async def test_boto3_gets_credentials_by_imdsv2(stage: Stage, slash: str) -> Non
 
 async def test_three_hundred_callers_at_once_cost_one_session(stage: Stage) -> None:
     async with serving(stage) as sidecar:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             answers = await asyncio.gather(*(sidecar.credentials(stage.token) for _ in range(300)))
         assert [status for status, _ in answers] == [200] * 300
     assert len(stage.serials()) == 1

@@ -7,6 +7,8 @@ from typing import Final
 import pytest
 import uvloop
 
+from tests.operator.virtualtime import VirtualLoop
+
 # The webhook, and what it shares with the controller, whose loop is asyncio's own.
 _ON_BOTH: Final = {
     "test_client.py",
@@ -16,11 +18,15 @@ _ON_BOTH: Final = {
     "test_tls.py",
     "test_webhook.py",
 }
+# Whose seconds nobody outside has to keep.
+_IN_VIRTUAL_TIME: Final = {"test_lease.py"}
 
 
 def pytest_asyncio_loop_factories(
     item: pytest.Item,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """By name, each of which a test is run on."""
+    if item.path.name in _IN_VIRTUAL_TIME:
+        return {"virtual": VirtualLoop}
     usual = {"asyncio": asyncio.new_event_loop}
     return {**usual, "uvloop": uvloop.new_event_loop} if item.path.name in _ON_BOTH else usual

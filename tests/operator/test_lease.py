@@ -13,7 +13,7 @@ from rolesanywhere_operator.kube.lease_store import manifest, record_of
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TERMS = Terms()
-# Small enough for a unit test to wait through, and still in the order that Terms demands.
+# In the order that Terms demands. In virtual time, so that no busy machine is late.
 QUICK = Terms(duration=1, renew_deadline=0.15, retry_period=0.02, call_timeout=0.05)
 
 

@@ -1,7 +1,6 @@
 """Never two holders: whole elections in virtual time, over a network that loses and delays."""
 
 import asyncio
-import selectors
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from rolesanywhere_operator.kube.elector import Elector, LeaseConflict, LeaseLost
 from rolesanywhere_operator.kube.lease import Record, Terms
+from tests.operator.virtualtime import VirtualLoop
 
 T = TypeVar("T")
 # Hardly any slack between holder and heir, and calls that may take long: no mistake of a moment
@@ -26,27 +26,6 @@ TIGHT = Terms(duration=12, renew_deadline=11.9, retry_period=1.0, call_timeout=6
 DRIFT = {TIGHT: 0.004, Terms(): 0.17, Terms.lasting(3): 0.17}
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SIMULATED_SECONDS = 240.0
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that never waits: where nothing is to be done, its clock jumps ahead."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        super().__init__(_Jumping(self))
-
-    def time(self) -> float:
-        return self.now
-
-
-class _Jumping(selectors.SelectSelector):
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> Any:
-        self._loop.now += max(timeout or 0.0, 0.0)
-        return super().select(0)
 
 
 class Server:

@@ -40,6 +40,7 @@ class Pages:
 
     def __init__(self, *, large: int = 0) -> None:
         self.go = asyncio.Event()
+        self.begun = asyncio.Event()
         self.asked = 0
         self.given_up = 0
         self.refused: list[HTTPStatus] = []
@@ -68,6 +69,7 @@ class Pages:
         return Response(body=b"x" * self._large)
 
     async def _slow(self, _: Request) -> Response:
+        self.begun.set()
         try:
             await self.go.wait()
         except asyncio.CancelledError:
@@ -249,6 +251,7 @@ async def test_a_go_ahead_waits_for_the_answers_before_it(pages: Pages) -> None:
     whole = post("/echo", b"body", "Expect: 100-continue")
     async with calling(pages.site()) as caller:
         caller.say(SLOW + whole[:-4])
+        await asyncio.wait_for(pages.begun.wait(), 5)
         await asyncio.sleep(0.05)
         pages.go.set()
         assert (await caller.answer())[2] == b"at last"
@@ -295,7 +298,7 @@ async def test_nothing_is_answered_after_a_refusal(pages: Pages) -> None:
     """Whoever shares the connection would take it for the answer to something else."""
     async with calling(pages.site()) as caller:
         caller.say(SLOW)
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(pages.begun.wait(), 5)
         caller.say(b"\0 nonsense")
         assert (await caller.answer())[0] == 400
         pages.go.set()
@@ -357,11 +360,20 @@ async def test_who_does_not_read_is_answered_no_more_until_they_do(
     pages = Pages(large=4 * 2**20)
     async with calling(pages.site()) as caller:
         caller.say(GET.replace(b"/now", b"/large") * 16)
+        async with asyncio.timeout(5):
+            while not pages.asked:  # noqa: ASYNC110 - it is the server's to read
+                await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
-        assert 0 < pages.asked < 8
+        assert pages.asked < 8
         for _ in range(16):
             assert len((await caller.answer())[2]) == 4 * 2**20
         assert pages.asked == 16
+
+
+def read_to_the_end(line: socket.socket) -> None:
+    with suppress(ConnectionResetError):
+        while line.recv(2**20):
+            pass
 
 
 async def test_who_never_reads_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,9 +385,7 @@ async def test_who_never_reads_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
             line.sendall(GET.replace(b"/now", b"/large") * 8)
             await asyncio.sleep(1)
             line.settimeout(5)
-            with suppress(ConnectionResetError):
-                while line.recv(2**20):
-                    pass
+            await asyncio.to_thread(read_to_the_end, line)
     assert pages.asked < 8
 
 
@@ -419,6 +429,7 @@ async def test_who_says_nothing_for_long_is_left_and_who_waits_is_not(
     monkeypatch.setattr(waits, "IDLE_SECONDS", 0.2)
     async with calling(pages.site()) as waiting:
         waiting.say(SLOW)
+        await asyncio.wait_for(pages.begun.wait(), 5)
         async with calling(pages.site()) as silent:
             assert await silent.is_left()
         await asyncio.sleep(0.3)
@@ -448,7 +459,7 @@ async def test_the_end_of_a_port_waits_for_answers_and_for_nobody_who_is_idle(
             Caller(*await asyncio.open_connection("127.0.0.1", ports[0])) for _ in range(2)
         ]
         busy.say(SLOW)
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(pages.begun.wait(), 5)
         ending.set()
         assert await idle.is_left()
         assert not serving.done()
@@ -466,7 +477,7 @@ async def test_the_end_of_a_port_comes_though_an_answer_does_not(pages: Pages) -
     ) as port:
         caller = Caller(*await asyncio.open_connection("127.0.0.1", port))
         caller.say(SLOW)
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(pages.begun.wait(), 5)
     assert await caller.is_left()
     assert pages.given_up == 1
     caller.writer.close()
@@ -475,7 +486,7 @@ async def test_the_end_of_a_port_comes_though_an_answer_does_not(pages: Pages) -
 async def test_an_answer_that_nobody_waits_for_is_given_up(pages: Pages) -> None:
     async with calling(pages.site()) as caller:
         caller.say(SLOW)
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(pages.begun.wait(), 5)
         caller.writer.transport.abort()
         async with asyncio.timeout(5):
             while not pages.given_up:  # noqa: ASYNC110 - it is the server's to notice

@@ -219,12 +219,10 @@ async def test_an_api_server_that_hangs_costs_no_more_than_the_caller_has(
     catalog.held, catalog.hangs = {}, True
     body = json.dumps(a_review(a_pod())).encode()
     since = time.monotonic()
-    async with (
-        asyncio.timeout(5),
-        client.post("/inject?timeout=1s", data=body, headers=JSON) as answer,
-    ):
+    # A fifth of it is left for the way: of three seconds more than a busy machine is late.
+    async with client.post("/inject?timeout=3s", data=body, headers=JSON) as answer:
         response = (await answer.json())["response"]
-    assert time.monotonic() - since < 1
+    assert time.monotonic() - since < 3
     assert response["allowed"] is False
     assert response["status"]["reason"] == "NoBindingMatches"
     assert "could not be asked" in response["status"]["message"]

@@ -15,11 +15,10 @@ from rolesanywhere_contract.names import SIDECAR_CONTAINER
 from tests.cluster.kubectl import KubectlFailed
 from tests.e2e import pods
 from tests.e2e.harness.cluster import Cluster
-from tests.e2e.harness.configuration import CONTAINERD_SOCKET
+from tests.e2e.harness.configuration import CTR
 from tests.e2e.teams import Team
 from tests.support.waiting import eventually
 
-CTR: Final = ("ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io")
 # Volumes in memory: those of medium Memory, and all Secrets and tokens.
 FORGET: Final = """
 awk '$3 == "tmpfs" && $2 ~ "^/var/lib/kubelet/pods/" {print $2}' /proc/mounts | xargs -r umount

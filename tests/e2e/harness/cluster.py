@@ -143,8 +143,8 @@ class Cluster:
 
     def runtime_answers(self) -> bool:
         """Whether containerd does; a kubelet that is started before ends at once."""
-        command = ["ctr", f"--address={configuration.CONTAINERD_SOCKET}", "version"]
-        done = subprocess.run(self.sandbox.inside(command), capture_output=True, check=False)
+        command = self.sandbox.inside([*configuration.CTR, "version"])
+        done = subprocess.run(command, capture_output=True, check=False)
         return done.returncode == 0
 
     def wait_until_ready(self) -> None:

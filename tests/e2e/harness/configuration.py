@@ -22,6 +22,8 @@ DNS_ADDRESS: Final = NETWORK.address
 CLUSTER_DOMAIN: Final = "cluster.local"
 
 CONTAINERD_SOCKET: Final = "/run/containerd/containerd.sock"
+# containerd's own command, for what is the kubelet's.
+CTR: Final = ("ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io")
 PAUSE_IMAGE: Final = "localhost/pause:e2e"
 
 # What a kubelet sets for the whole machine, and what a node writes to outside its folders.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.e2e.harness import archives, authority, building, machine
-from tests.e2e.harness.configuration import CONTAINERD_SOCKET, PAUSE_IMAGE
+from tests.e2e.harness.configuration import CTR, PAUSE_IMAGE
 from tests.e2e.harness.sandbox import Sandbox
 from tests.fakes.pki import Authority
 from tests.support.cache import cache_dir
@@ -131,10 +131,9 @@ def load(sandbox: Sandbox, image: Image, name: str = "") -> str:
 
     Pods name it with a pull policy other than Always.
     """
-    ctr = ("ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io", "images")
-    building.run(*sandbox.inside([*ctr, "import", image.archive]))
+    building.run(*sandbox.inside([*CTR, "images", "import", image.archive]))
     if name:
-        building.run(*sandbox.inside([*ctr, "tag", "--force", image.name, name]))
+        building.run(*sandbox.inside([*CTR, "images", "tag", "--force", image.name, name]))
     return name or image.name
 
 

@@ -6,10 +6,8 @@ of Kubernetes.
 """
 
 import errno
-import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -22,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.e2e.harness import cgroups, init
+from tests.e2e.harness import cgroups, init, mountpoints
 
 CLUSTERS: Final = Path("/var/lib/rolesanywhere-clusters")
 START_SECONDS: Final = 20.0
@@ -91,9 +89,7 @@ class Sandbox:
             for known in json.loads((self.folder / "state.json").read_text()):
                 _end(known)
         cgroups.remove(self.cgroup)
-        with _no_other_comes_or_goes():
-            self._leave_mount_points()
-            shutil.rmtree(self.folder, ignore_errors=True)
+        mountpoints.leave(self.folder)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -115,35 +111,9 @@ class Sandbox:
 
     def _lay_out(self, plan: Plan) -> None:
         """Its folder and control groups, and the mount points that the machine lacks."""
-        with _no_other_comes_or_goes():
-            (self.folder / "logs").mkdir(parents=True)
-            made = [path for path in plan.folders if not Path(path).exists()]
-            self._mount_points.write_text("\n".join(made))
-            for path in made:
-                Path(path).mkdir(parents=True)
+        mountpoints.make(self.folder, list(plan.folders))
+        (self.folder / "logs").mkdir()
         cgroups.make(self.cgroup)
-
-    def _leave_mount_points(self) -> None:
-        """Remove those that were made for it, or have the last cluster that is there do so.
-
-        A mount point can be removed under the mounts of other namespaces, which detaches them: the
-        cluster would go on in the machine's own folder.
-        """
-        with suppress(FileNotFoundError):
-            made = self._mount_points.read_text().splitlines()
-            others = [one for one in CLUSTERS.iterdir() if one != self.folder]
-            if others:
-                heir = Sandbox(others[0].name)._mount_points
-                known = heir.read_text().splitlines() if heir.exists() else []
-                heir.write_text("\n".join({*known, *made}))
-                return
-            for path in made:
-                with suppress(OSError):  # Somebody else has put something there.
-                    Path(path).rmdir()
-
-    @property
-    def _mount_points(self) -> Path:
-        return self.folder / "mountpoints"
 
     def _begin(self, plan: Plan, *, owned: bool) -> "subprocess.Popen[bytes]":
         with (self.folder / "logs" / "init.log").open("wb") as log:
@@ -290,24 +260,6 @@ class Service:
             if time.monotonic() > deadline:
                 raise SandboxFailed(f"{self.name} did not end in {within:.0f} seconds")
             time.sleep(0.02)
-
-
-@contextmanager
-def _no_other_comes_or_goes() -> Iterator[None]:
-    """Keep the set of clusters as it is, but for the one whose turn it is."""
-    while True:
-        CLUSTERS.mkdir(exist_ok=True)
-        folder = os.open(CLUSTERS, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            # The last of all takes the folder along, and who waited for him holds nothing.
-            if os.fstat(folder).st_nlink:
-                yield
-                with suppress(OSError):  # Other clusters are there.
-                    CLUSTERS.rmdir()
-                return
-        finally:
-            os.close(folder)
 
 
 def _identity(pid: int) -> dict[str, int]:

@@ -58,6 +58,8 @@ WORKERS: Final[Mapping[str, int]] = {
     "integration": CORES * 2,
     "control-plane": CORES + 1,
     "hardware": CORES * 2,
+    # A cluster each, of 2 GB.
+    "e2e": min(CORES, 2),
 }
 # These build tools first, once for each version and machine.
 BUILDING: Final = frozenset({"integration", "control-plane", "hardware", "e2e"})
@@ -115,7 +117,8 @@ def shared(workers: int) -> Sequence[str]:
     """The options that share tests among so many processes."""
     if workers < 2:
         return []
-    return [f"--numprocesses={workers}", "--dist=loadscope", "-p", "tests.support.sharing"]
+    ways = ("--dist=loadscope", "--no-loadscope-reorder", "-p", "tests.support.sharing")
+    return [f"--numprocesses={workers}", *ways]
 
 
 def run_all(tiers: Sequence[str], children: Children) -> Iterator[Outcome]:

@@ -1,5 +1,6 @@
 """One cluster for the whole run, a namespace for every test, and a table of all cases at the end.
 
+Where several processes share the tests, each of them has a cluster.
 Where no cluster can run, tests skip with the reason; under ``CI=true`` they fail instead.
 ``ROLESANYWHERE_CLUSTER`` begins the cluster's name, for those who run several at once.
 """
@@ -8,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -23,7 +24,12 @@ from tests.e2e.teams import Team, a_namespace, build_app
 from tests.support.tools import build_or_skip
 
 # Another than that of `make cluster-up`, which the run would take the place of.
-NAME: Final = "-".join([*filter(None, [os.environ.get("ROLESANYWHERE_CLUSTER")]), "e2e"])
+NAME: Final = "-".join(
+    filter(
+        None,
+        (os.environ.get("ROLESANYWHERE_CLUSTER"), "e2e", os.environ.get("PYTEST_XDIST_WORKER")),
+    )
+)
 # What was measured, a line each, for the end of the run.
 NOTES: Final = pytest.StashKey[Notes]()
 
@@ -35,6 +41,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What was installed is judged first: later tests kill it, and its restarts would tell."""
     items.sort(key=lambda item: item.path.name != "test_installation.py")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that shares the tests gives its notes to the one that prints them."""
+    if output := getattr(session.config, "workeroutput", None):
+        output["notes"] = [*session.config.stash[NOTES]]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take them; one that has crashed gives none."""
+    node.config.stash[NOTES].extend(getattr(node, "workeroutput", {}).get("notes", ()))
 
 
 @pytest.fixture(scope="session")

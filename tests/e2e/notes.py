@@ -10,16 +10,16 @@ class Notes(list[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages: list[float] = []
+        self._stages: dict[str, float] = {}
 
     @contextmanager
     def stage(self, what: str) -> Iterator[None]:
-        """Note how long the block took, as one of the stages."""
+        """Remember how long the block took, as one of the stages."""
         started = time.monotonic()
         yield
-        self.stages.append(time.monotonic() - started)
-        self.seconds(self.stages[-1], what)
+        self._stages[what] = time.monotonic() - started
 
-    def seconds(self, taken: float, what: str) -> None:
-        """Note what took so long."""
-        self.append(f"{taken:6.1f} s  {what}")
+    def sum_up(self, what: str) -> None:
+        """Note each stage, and ``what`` all of them are together."""
+        stages = {**self._stages, what: sum(self._stages.values())}
+        self.extend(f"{taken:6.1f} s  {stage}" for stage, taken in stages.items())

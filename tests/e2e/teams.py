@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rolesanywhere_contract.names import SIDECAR_CONTAINER
-from tests.cluster.kubectl import KubectlFailed
+from tests.cluster.kubectl import PATIENCE, KubectlFailed
 from tests.e2e import aws, pods
 from tests.e2e.aws import Aws
 from tests.e2e.harness import images
@@ -36,7 +36,8 @@ ALWAYS: Final = ("python3", "/app/whoami.py", "0.3", "anew")
 PATIENT: Final = (*ALWAYS, "patiently")
 IDLE: Final = ("sleep", "infinity")
 
-READY_SECONDS: Final = 90.0
+# Another cluster and another tier of tests may share two cores with this one.
+READY_SECONDS: Final = 180.0
 
 Manifest = dict[str, Any]
 
@@ -188,7 +189,7 @@ def a_namespace(cluster: Cluster, *, enforce: str) -> Iterator[str]:
     cluster.apply(json.dumps(pods.namespace(name, enforce=enforce)))
     try:
         cluster.kubectl(
-            "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s"
+            "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", PATIENCE
         )
         yield name
     finally:

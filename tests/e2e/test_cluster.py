@@ -4,13 +4,13 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from tests.cluster.kubectl import KubectlFailed
+from tests.cluster.kubectl import PATIENCE, KubectlFailed
 from tests.e2e import pods
 from tests.e2e.harness.cluster import Cluster
 from tests.e2e.harness.configuration import NETWORK
 from tests.support.waiting import eventually
 
-ASKED_SECONDS = 60
+ASKED_SECONDS = 180
 SERVER = """
 import http.server, signal
 signal.signal(signal.SIGTERM, lambda *_: exit(0))
@@ -36,7 +36,9 @@ def test_a_native_sidecar_is_up_before_the_app_starts(
     app = pods.python("app", python_image, ASK)
     cluster.apply(json.dumps(pods.pod("web", app, initContainers=[sidecar])), namespace=namespace)
 
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/web", f"--namespace={namespace}")
+    cluster.kubectl(
+        "wait", "--for=condition=Ready", "pod/web", f"--namespace={namespace}", PATIENCE
+    )
 
     eventually(
         "the app's first words",
@@ -56,7 +58,12 @@ def test_a_pod_reaches_another_by_the_name_of_its_service(
         json.dumps(pods.items(web, pods.service("web", 8080), caller)), namespace=namespace
     )
     cluster.kubectl(
-        "wait", "--for=condition=Ready", "pod/web", "pod/caller", f"--namespace={namespace}"
+        "wait",
+        "--for=condition=Ready",
+        "pod/web",
+        "pod/caller",
+        f"--namespace={namespace}",
+        PATIENCE,
     )
     url = f"http://web.{namespace}.svc:8080"
     program = f"import urllib.request as u; print(u.urlopen({url!r}, timeout=2).read())"

@@ -22,7 +22,7 @@ from tests.e2e.teams import IDLE, PATIENT, Team, restarts
 from tests.fakes.faults import Reset
 from tests.support.waiting import eventually
 
-RECOVERS_SECONDS: Final = 150.0
+RECOVERS_SECONDS: Final = 300.0
 # Sessions as short as these are the pretended service's own: a profile has 900 seconds at least.
 SESSION_SECONDS: Final = 120
 OUTAGE_SECONDS: Final = SESSION_SECONDS * 2 / 3
@@ -113,7 +113,7 @@ def test_an_app_calls_on_while_the_api_server_is_killed_and_restarted(
     eventually("the API server answers", lambda: answers(report.cluster), within=RECOVERS_SECONDS)
     until = time.time()
     report.cluster.wait_until_ready()
-    eventually("pods are injected again", lambda: not refusal(report), within=60)
+    eventually("pods are injected again", lambda: not refusal(report), within=RECOVERS_SECONDS)
     told = report.answers("report", more_than=len(report.said("report")))
     assert [one for one in told if since < one["at"] < until]
     assert not [one for one in told if "error" in one]
@@ -127,9 +127,15 @@ def test_without_webhooks_who_asks_waits_and_nobody_else(
     plain = team.pod("plain", team.app("app", *IDLE), binding="")
     del plain["metadata"]["annotations"]
     with installed.without("webhook"):
-        eventually("no webhook is left", lambda: not installed.pods("webhook"), within=60)
+        eventually(
+            "no webhook is left", lambda: not installed.pods("webhook"), within=RECOVERS_SECONDS
+        )
         team.apply(workloads.deployment(team, "asking"), plain)
-        eventually("the ReplicaSet is refused", lambda: refused_for_webhook(team), within=60)
+        eventually(
+            "the ReplicaSet is refused",
+            lambda: refused_for_webhook(team),
+            within=RECOVERS_SECONDS,
+        )
         team.ready("plain")
         assert workloads.pods_of(team, "asking") == []
     installed.wait_until_ready()
@@ -144,16 +150,15 @@ def test_no_pod_is_refused_while_webhooks_are_killed(report: Team, installed: In
         for half in ("first", "second"):
             time.sleep(3)
             kill_webhook(installed, half)
+        eventually("they have asked often", lambda: sum(map(len, asked)) > 20, within=120)
     refusals = [one for answers in asked for one in answers]
-    assert len(refusals) > 20
     assert [one for one in refusals if one] == []
 
 
 def test_bindings_are_kept_true_after_the_leading_controller_is_killed(
     team: Team, installed: Installation
 ) -> None:
-    leader = installed.leader()
-    [pod] = [one for one in installed.pods("controller") if one["metadata"]["name"] in leader]
+    leader, pod = eventually("somebody leads", lambda: leading(installed))
     kill(team.cluster, *containers(pod).values())
     team.bind("reports")
     team.bound("reports")
@@ -172,11 +177,11 @@ def test_no_pod_is_refused_and_no_call_fails_while_the_chart_is_upgraded(
             between = names(installed)
         finally:
             installed.upgrade()
+        eventually("it was asked often", lambda: len(refusals) > 20, within=120)
     until = time.time()
     after = names(installed)
     assert not before & between
     assert not between & after
-    assert len(refusals) > 20
     assert [one for one in refusals if one] == []
     told = report.answers("report", more_than=len(report.said("report")))
     assert [one for one in told if since < one["at"] < until]
@@ -225,6 +230,13 @@ def refused_for_webhook(team: Team) -> list[str]:
     ]
 
 
+def leading(installed: Installation) -> tuple[str, Manifest] | None:
+    """Who leads, and its pod; None in the moments after another one's end."""
+    leader = installed.leader()
+    pods = [one for one in installed.pods("controller") if one["metadata"]["name"] in leader]
+    return (leader, pods[0]) if pods else None
+
+
 def kill_webhook(installed: Installation, half: str) -> None:
     """End the one of that half, and return when it is back."""
     before = webhook(installed, half)
@@ -234,7 +246,7 @@ def kill_webhook(installed: Installation, half: str) -> None:
         now = webhook(installed, half)
         return is_ready(now) and restarts(now, "webhook") > restarts(before, "webhook")
 
-    eventually("it is back", is_back, within=90)
+    eventually("it is back", is_back, within=RECOVERS_SECONDS)
 
 
 def webhook(installed: Installation, half: str) -> Manifest:

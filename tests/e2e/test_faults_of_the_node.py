@@ -8,8 +8,9 @@ from tests.e2e.installation import NAMESPACE, Installation
 from tests.e2e.teams import Team, restarts
 from tests.support.waiting import eventually
 
-AWAY_SECONDS: Final = 5.0
-RECOVERS_SECONDS: Final = 150.0
+# Long enough for a call of AWS on a machine that is busy with other things.
+AWAY_SECONDS: Final = 15.0
+RECOVERS_SECONDS: Final = 300.0
 
 Manifest = dict[str, Any]
 
@@ -44,7 +45,7 @@ def test_all_comes_up_by_itself_after_the_node_has_gone_down(
     assert [one for one in told if "error" in one] == []
     assert len(report.sessions("reports")) == 2, "its memory has outlived the node"
     installed.wait_until_ready()
-    eventually("pods are injected again", lambda: not refusal(report))
+    eventually("pods are injected again", lambda: not refusal(report), within=RECOVERS_SECONDS)
     report.bind("others")
     report.bound("others")
 

@@ -38,7 +38,9 @@ def served(cluster: Cluster, hsm: Hsm, aws_services: Aws, app_image: str) -> Ite
     with a_namespace(cluster, enforce="privileged") as name:
         team = Team(cluster, aws_services, name, app_image)
         team.apply(hsm.pin(), hsm.certificate("reports"))
-        team.bind("reports", hsm.identity(certificateSecretRef={"name": "reports"}))
+        # Its sessions tell which pod they are of.
+        secret = {"certificateSecretRef": {"name": "reports"}}
+        team.bind("reports", hsm.identity(**secret), roleSessionName="{namespace}.{pod}")
         team.bind("by-token", hsm.identity())
         asking = team.app("app", *EVERY_OTHER_SECOND)
         team.apply(
@@ -52,8 +54,13 @@ def served(cluster: Cluster, hsm: Hsm, aws_services: Aws, app_image: str) -> Ite
 def test_a_pod_without_a_key_calls_aws(served: Team, pod: str) -> None:
     served.ready(pod, within=PATIENCE_SECONDS)
     first = served.answers(pod)[0]
-    granted = [one.session.assumed_role_arn for one in served.aws.sessions(SUBJECT)]
-    assert first["arn"] in granted
+    assert first["arn"] in [one.session.assumed_role_arn for one in served.aws.sessions(SUBJECT)]
+
+
+def granted(served: Team, pod: str) -> list[str]:
+    """The sessions of that pod alone, oldest first."""
+    arns = [one.session.assumed_role_arn for one in served.aws.sessions(SUBJECT)]
+    return [arn for arn in arns if arn.endswith(f"/{served.namespace}.{pod}")]
 
 
 def test_the_sidecar_has_the_pin_and_the_certificate_alone(served: Team, hsm: Hsm) -> None:
@@ -82,11 +89,11 @@ def test_credentials_stay_while_the_server_dies_and_the_next_one_signs(
     before = hsm.restarts()
     hsm.kill_the_server()
     eventually("the server is back", lambda: hsm.restarts() > before, within=PATIENCE_SECONDS)
-    granted = len(served.aws.sessions(SUBJECT))
+    known = granted(served, "report")
     served.apply(hsm.certificate("reports"))
 
     def new_ones() -> list[str]:
-        return [one.session.assumed_role_arn for one in served.aws.sessions(SUBJECT)[granted:]]
+        return granted(served, "report")[len(known) :]
 
     [arn] = eventually("a session of the new certificate", new_ones, within=PATIENCE_SECONDS)
     eventually("the app has it", lambda: served.said("report")[-1].get("arn") == arn)

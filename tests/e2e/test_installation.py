@@ -34,7 +34,7 @@ def test_a_pod_that_asks_calls_aws_by_its_certificate_from_the_start(
     with notes.stage("from a pod's creation until AWS has told its app who it is"):
         team.apply(team.pod("report", binding="reports"))
         first = team.answers("report")[0]
-    notes.seconds(sum(notes.stages), "in all, from no cluster to a pod with credentials")
+    notes.sum_up("in all, from no cluster to a pod with credentials")
     [session] = team.sessions("reports")
     assert first == {**first, "arn": session.session.assumed_role_arn}
 

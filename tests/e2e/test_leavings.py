@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ from tests.e2e.harness.configuration import PAUSE_IMAGE
 from tests.e2e.harness.sandbox import Sandbox
 from tests.e2e.traces import Machine
 from tests.support.waiting import eventually
+
+# Gives the names of a sandbox's namespaces.
+Names = Callable[[], frozenset[str]]
 
 # Runs a cluster as a test run does, and waits to be killed.
 HARNESS = """
@@ -42,6 +46,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
+def namespaces(sandbox: Sandbox) -> Iterator[Names]:
+    """Gives the names of its namespaces, which are nobody else's before the end of the test."""
+    with ExitStack() as held:
+        yield lambda: held.enter_context(traces.namespaces(sandbox))
+
+
+@pytest.fixture
 def machine(programs: Programs, sandbox: Sandbox) -> Machine:
     """The machine as it is before the test."""
     return Machine.look()
@@ -59,12 +70,12 @@ def run_a_pod(cluster: Cluster) -> None:
 
 
 def test_two_runs_in_a_row_work_and_leave_nothing(
-    programs: Programs, sandbox: Sandbox, machine: Machine
+    programs: Programs, sandbox: Sandbox, machine: Machine, namespaces: Names
 ) -> None:
     for _ in range(2):
         with Cluster.running(sandbox.name, programs) as cluster:
             run_a_pod(cluster)
-            known = traces.namespaces(sandbox)
+            known = namespaces()
             assert len(traces.of(sandbox, known)) > len(cluster.commands)
 
         assert traces.of(sandbox, known) == []
@@ -72,14 +83,14 @@ def test_two_runs_in_a_row_work_and_leave_nothing(
 
 
 def test_a_run_that_is_killed_takes_its_processes_along(
-    programs: Programs, sandbox: Sandbox, machine: Machine
+    programs: Programs, sandbox: Sandbox, machine: Machine, namespaces: Names
 ) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HARNESS, sandbox.name], stdout=subprocess.PIPE, text=True
     ) as harness:
         assert harness.stdout is not None
         assert harness.stdout.readline() == "up\n"
-        known = traces.namespaces(sandbox)
+        known = namespaces()
         harness.kill()
 
     def processes() -> list[str]:
@@ -93,7 +104,7 @@ def test_a_run_that_is_killed_takes_its_processes_along(
 
 
 def test_a_run_that_is_killed_while_it_starts_is_cleared_by_the_next(
-    programs: Programs, sandbox: Sandbox, machine: Machine
+    programs: Programs, sandbox: Sandbox, machine: Machine, namespaces: Names
 ) -> None:
     command = [sys.executable, "-m", "tests.e2e", "up"]
     environment = {**os.environ, "ROLESANYWHERE_CLUSTER": sandbox.name}
@@ -104,18 +115,18 @@ def test_a_run_that_is_killed_while_it_starts_is_cleared_by_the_next(
 
     with Cluster.running(sandbox.name, programs) as cluster:
         run_a_pod(cluster)
-        known = traces.namespaces(sandbox)
+        known = namespaces()
 
     assert traces.of(sandbox, known) == []
     assert Machine.look() == machine
 
 
 def test_a_cluster_whose_programs_were_killed_is_taken_down_all_the_same(
-    programs: Programs, sandbox: Sandbox, machine: Machine
+    programs: Programs, sandbox: Sandbox, machine: Machine, namespaces: Names
 ) -> None:
     with Cluster.running(sandbox.name, programs) as cluster:
         run_a_pod(cluster)
-        known = traces.namespaces(sandbox)
+        known = namespaces()
         for name in ("kube-apiserver", "containerd", "kubelet"):
             cluster.service(name).end(signal.SIGKILL)
         os.kill(sandbox.pid, signal.SIGKILL)
@@ -144,7 +155,7 @@ def test_what_the_kubelet_sets_for_a_machine_is_set_for_the_cluster_alone(
 
 
 def test_the_commands_start_a_cluster_use_it_and_end_it(
-    programs: Programs, sandbox: Sandbox, machine: Machine
+    programs: Programs, sandbox: Sandbox, machine: Machine, namespaces: Names
 ) -> None:
     def told(*words: str) -> str:
         return subprocess.run(
@@ -154,7 +165,7 @@ def test_the_commands_start_a_cluster_use_it_and_end_it(
         ).stdout  # fmt: skip
 
     assert told("up").startswith(f"cluster {sandbox.name} is up after ")
-    known = traces.namespaces(sandbox)
+    known = namespaces()
     assert told("kubectl", "get", "nodes", "--output=name") == "node/node\n"
     assert told("down") == ""
     assert traces.of(sandbox, known) == []

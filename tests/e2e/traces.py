@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -59,9 +59,14 @@ def _sysctls() -> Iterator[tuple[str, str]]:
                 yield name, path.read_text()
 
 
-def namespaces(sandbox: Sandbox) -> frozenset[str]:
-    """The names that the kernel gives its namespaces, and to others after its end."""
-    return frozenset(_namespaces_of(PROC / str(sandbox.pid)))
+@contextmanager
+def namespaces(sandbox: Sandbox) -> Iterator[frozenset[str]]:
+    """The names of its namespaces, held so that the kernel gives them to no others after it."""
+    first = PROC / str(sandbox.pid)
+    with ExitStack() as held:
+        for name in NAMESPACES:
+            held.enter_context((first / "ns" / name).open("rb"))
+        yield frozenset(_namespaces_of(first))
 
 
 def of(sandbox: Sandbox, known: frozenset[str] = frozenset()) -> list[str]:

@@ -12,10 +12,18 @@ from xdist.remote import Producer  # type: ignore[import-untyped] # it tells no 
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # Either each test looks at something that takes most of a minute to make, or the tests need a thing
-# that a machine has one of (a port of the demo).
+# that a machine has one of (a port of the demo, what a cluster might leave behind).
 WHOLE: Final = frozenset(
     {
         "tests/control_plane/test_release.py",
+        "tests/e2e/test_certificates.py",
+        "tests/e2e/test_guides.py",
+        "tests/e2e/test_hardware.py",
+        "tests/e2e/test_installation.py",
+        "tests/e2e/test_leavings.py",
+        "tests/e2e/test_sandbox.py",
+        "tests/e2e/test_tpm.py",
+        "tests/e2e/test_workloads.py",
         "tests/integration/test_demo.py",
         "tests/integration/test_faults_of_aws.py",
         "tests/integration/test_real_clients.py",
@@ -24,10 +32,10 @@ WHOLE: Final = frozenset(
 
 
 class Sharing(LoadScopeScheduling):  # type: ignore[misc]
-    """The modules that stay whole first, and then test by test."""
+    """Module by module where these stay whole, and else test by test."""
 
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
+        module = _module(nodeid)
         return module if module in WHOLE else nodeid
 
 
@@ -38,4 +46,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest go first, so that none is begun when all others are done."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+    def rank(item: pytest.Item) -> tuple[bool, bool]:
+        return _module(item.nodeid) not in WHOLE, item.get_closest_marker("long") is None
+
+    items.sort(key=rank)
+
+
+def _module(nodeid: str) -> str:
+    return nodeid.partition("::")[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubectl import PATIENCE
 from tests.fakes import pki
 from tests.support import gotools
 from tests.support.waiting import eventually
@@ -40,15 +41,12 @@ class CertManager:
 
     def install(self) -> None:
         """Have the API server know Certificates."""
-        for schema in self.schemas:
-            self.control_plane.apply(schema.read_text())
-        files = [f"--filename={schema}" for schema in self.schemas]
-        self.control_plane.kubectl("wait", "--for=condition=Established", *files, "--timeout=30s")
+        self.control_plane.define(*self.schemas)
 
     def uninstall(self) -> None:
         """Have it know them no more; those that there were are deleted."""
         self.control_plane.kubectl(
-            "delete", "customresourcedefinition", *SCHEMAS, "--ignore-not-found", "--timeout=60s"
+            "delete", "customresourcedefinition", *SCHEMAS, "--ignore-not-found", PATIENCE
         )
 
     def certificate(self) -> dict[str, Any]:

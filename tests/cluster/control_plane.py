@@ -14,15 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
+import yaml
+
 from tests.cluster import audit, command_lines
 from tests.cluster.audit import AuditFiles
 from tests.cluster.binaries import Binaries
 from tests.cluster.command_lines import WITHOUT_NODES, CommandLine, Network
 from tests.cluster.kubeconfigs import write_kubeconfig
-from tests.cluster.kubectl import Kubectl
+from tests.cluster.kubectl import PATIENCE, Kubectl, KubectlFailed
 from tests.cluster.pki import KeyFiles, write_keys
 from tests.cluster.processes import Process, running
 from tests.cluster.readiness import Api, Dial, Watched, dial_from_here, wait_until
+from tests.support.waiting import eventually
 
 ADMIN: Final = "admin"
 CONTROLLERS: Final = "system:kube-controller-manager"
@@ -87,6 +90,23 @@ class ControlPlane:
         self.kubectl(
             "apply", "--server-side", "--filename=-", f"--namespace={namespace}", input=manifest
         )
+
+    def define(self, *files: Path) -> None:
+        """Have the API server know the CustomResourceDefinitions in ``files``, and serve them."""
+        for file in files:
+            self.apply(file.read_text())
+        named = [f"--filename={file}" for file in files]
+        self.kubectl("wait", "--for=condition=Established", *named, PATIENCE)
+        # What is established is found by a client a moment later.
+        kinds = [yaml.safe_load(file.read_text())["metadata"]["name"] for file in files]
+        eventually(f"{kinds} are served", lambda: all(map(self._serves, kinds)))
+
+    def _serves(self, kind: str) -> bool:
+        try:
+            self.kubectl("get", kind, "--namespace=default")
+        except KubectlFailed:
+            return False
+        return True
 
     def kubeconfig_for(self, service_account: str, namespace: str) -> Path:
         """A kubeconfig that speaks as that ServiceAccount, by a token the API server signed."""

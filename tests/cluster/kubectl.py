@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-TIMEOUT_SECONDS: Final = 60.0
+# Longer than what any of our calls waits for itself, which says better what did not come.
+TIMEOUT_SECONDS: Final = 120.0
+# For a call that waits. Two clusters and two tiers of tests may share two cores.
+PATIENCE: Final = "--timeout=90s"
 
 
 class KubectlFailed(Exception):

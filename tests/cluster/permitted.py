@@ -14,6 +14,7 @@ from typing import Any
 from tests.chart import permissions
 from tests.chart.helm import Manifest, as_yaml
 from tests.chart.permissions import Permission
+from tests.cluster import authorization
 from tests.cluster.audit import Request
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeconfigs import write_kubeconfig
@@ -104,6 +105,7 @@ class Release:
         """Have the roles grant what the chart's do, without ``missing``."""
         roles = [_without(role, missing, self.namespace) for role in self.manifests if _rules(role)]
         self.control_plane.apply(as_yaml(roles), namespace=self.namespace)
+        authorization.take_effect(self.control_plane, roles, namespace=self.namespace)
 
     def until_refused(self, permission: Permission) -> None:
         """Wait until its program has asked for it, and was refused."""

@@ -3,6 +3,7 @@
 Each is killed at the end of its block at the latest, and its log stays.
 """
 
+import http.client
 import json
 import os
 import subprocess
@@ -13,7 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+# A machine that builds meanwhile lets nobody run for seconds.
+ANSWER_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Program:
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """What it logged of ``event``; a line that it is just writing counts as not there."""
-        whole, _, _ = self.log.read_text().rpartition("\n")
+        whole, _, _ = self.log.read_text(errors="replace").rpartition("\n")
         said = [json.loads(line) for line in whole.splitlines()]
         return [line for line in said if line.get("event") == event]
 
@@ -34,17 +38,17 @@ class Program:
         opened = [line["port"] for line in self.lines("listening") if line["name_of_port"] == name]
         return int(opened[0]) if opened else 0
 
-    def probe(self, path: str = "/readyz") -> tuple[int, str]:
-        """Status and text of a probe; 0 when nobody answers."""
+    def probe(self, path: str = "/readyz", *, within: float = ANSWER_SECONDS) -> tuple[int, str]:
+        """Status and text of a probe; 0 when nobody answers, or not to the end."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             url = f"http://127.0.0.1:{self.port('probes')}{path}"
-            with closing(opener.open(url, timeout=2)) as answer:
+            with closing(opener.open(url, timeout=within)) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, refused.read().decode()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return 0, ""
 
     @property

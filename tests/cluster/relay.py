@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster.programs import Program
+from tests.support.waiting import PATIENCE_SECONDS
 
 # A kubelet notices within a second that a container died.
 PROBE_SECONDS: Final = 1.0
+# One that does not answer keeps the others waiting for their turn.
+ANSWER_SECONDS: Final = 2.0
 # The way to a backend, and back. Reviews that take no time do not overlap: then one connection, and
 # one backend, is all that an API server needs.
 LATENCY_SECONDS: Final = 0.03
@@ -52,7 +55,7 @@ class Relay:
         """One that lives and is too slow to say stays what it was: a kubelet asks three times."""
         if backend.popen.poll() is not None:
             return False
-        status, _ = backend.probe()
+        status, _ = backend.probe(within=ANSWER_SECONDS)
         return status == HTTPStatus.OK or (status == 0 and backend in self.ready)
 
     def pick(self, target: Target) -> Program | None:
@@ -125,7 +128,7 @@ def relaying(targets: Mapping[int, Target]) -> Iterator[Relay]:
         thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
         thread.start()
         try:
-            opened.wait()
+            assert opened.wait(PATIENCE_SECONDS), "the ports of the Service do not open"
             yield relay
         finally:
             loop.call_soon_threadsafe(ending.set)

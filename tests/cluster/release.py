@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.chart.helm import CHART, FULLNAME, as_yaml, render
-from tests.cluster import programs
+from tests.cluster import authorization, programs
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
 from tests.cluster.programs import Program
@@ -22,6 +22,8 @@ from tests.support.waiting import eventually
 
 # A port on which nobody listens.
 NOBODY: Final = 1
+# The most that an API server takes.
+ATTEMPT_SECONDS: Final = 30
 CRD: Final = CHART.parents[1] / "crds" / "rolesanywherebindings.yaml"
 
 
@@ -110,23 +112,39 @@ class Release:
             is_lost = entry["name"].partition(".")[0] in lost
             port = NOBODY if is_lost else webhook.port("reviews")
             entry["clientConfig"]["url"] = f"https://127.0.0.1:{port}{path}"
+            # On a machine that builds meanwhile an answer may take longer than the chart waits for,
+            # and then the next attempt asks again.
+            entry["timeoutSeconds"] = ATTEMPT_SECONDS
         self.control_plane.apply(as_yaml([configuration]))
         try:
             yield
         finally:
             name = configuration["metadata"]["name"]
             self.control_plane.kubectl("delete", "mutatingwebhookconfiguration", name)
+            # Nor are pods of the next test to be put to it.
+            eventually("nobody calls it any more", lambda: not self._is_asked(webhook))
 
     def is_heard_of(self) -> bool:
         """Whether a pod that asks in no words we know is refused, as only the webhook does."""
+        return "MalformedAnnotation" in self._refusal()
+
+    def _is_asked(self, webhook: Program) -> bool:
+        """Whether the API server still puts pods to this one, which may have ended."""
+        before = len(webhook.lines("admission"))
+        refusal = self._refusal()
+        in_vain = f":{webhook.port('reviews')}/" in refusal or f":{NOBODY}/" in refusal
+        return in_vain or len(webhook.lines("admission")) > before
+
+    def _refusal(self) -> str:
+        """What is said of a pod that asks in no words we know; empty where it is let in."""
         pod = json.dumps(a_pod(inject="perhaps"))
         try:
             self.control_plane.kubectl(
                 "create", "--filename=-", "--namespace=default", "--dry-run=server", input=pod
             )
         except KubectlFailed as refused:
-            return "MalformedAnnotation" in str(refused)
-        return False
+            return str(refused)
+        return ""
 
 
 @contextmanager
@@ -142,11 +160,12 @@ def installed(
     values: Mapping[str, Any] | None = None,
 ) -> Iterator[Release]:
     """The chart's schema, and its webhook's account in a new ``namespace``, for a while."""
-    roles = as_yaml(render(helm, namespace=namespace, values=values, only=["webhook/rbac.yaml"]))
-    control_plane.apply(CRD.read_text())
-    control_plane.kubectl("wait", "--for=condition=Established", f"--filename={CRD}")
+    manifests = render(helm, namespace=namespace, values=values, only=["webhook/rbac.yaml"])
+    roles = as_yaml(manifests)
+    control_plane.define(CRD)
     control_plane.kubectl("create", "namespace", namespace)
     control_plane.apply(roles, namespace=namespace)
+    authorization.take_effect(control_plane, manifests, namespace=namespace)
     yield Release(control_plane, helm, namespace, folder, authority, certificate, private_key)
     control_plane.kubectl("delete", "--filename=-", "--wait=false", input=roles)
     control_plane.kubectl("delete", "namespace", namespace, "--wait=false")

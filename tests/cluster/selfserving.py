@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tests.chart.helm import FULLNAME, as_yaml, render
-from tests.cluster import programs
+from tests.cluster import authorization, programs
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import LEASE, LEASE_SECONDS
 from tests.cluster.kubectl import KubectlFailed
@@ -123,6 +123,8 @@ def self_serving(
                 webhook["clientConfig"]["url"] = here
         text = as_yaml(manifests)
         control_plane.apply(text, namespace=namespace)
+        roles = [one for one in manifests if one["kind"] in ("Role", "ClusterRole")]
+        authorization.take_effect(control_plane, roles, namespace=namespace)
         volumes = (Volume(folder / "first"), Volume(folder / "second"))
         release = SelfServing(control_plane, namespace, folder, relay, volumes, started, count())
         try:

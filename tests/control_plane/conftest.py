@@ -12,9 +12,11 @@ from typing import Any, Protocol
 import pytest
 
 from tests.chart.helm import FULLNAME, as_yaml, render
+from tests.cluster import authorization
 from tests.cluster.binaries import Binaries, find_or_build, find_or_build_helm
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Cluster
+from tests.cluster.kubectl import PATIENCE
 from tests.cluster.release import CRD, Release, installed
 from tests.operator.certificates import a_pair
 from tests.support.tools import build_or_skip
@@ -42,7 +44,7 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     )
     # Admission refuses a pod until a controller has made the ServiceAccount it runs as.
     control_plane.kubectl(
-        "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s"
+        "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", PATIENCE
     )
     yield name
     control_plane.kubectl("delete", "namespace", name, "--wait=false")
@@ -51,10 +53,7 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def schema(control_plane: ControlPlane) -> ControlPlane:
     """The control plane, which knows bindings."""
-    control_plane.apply(CRD.read_text())
-    control_plane.kubectl(
-        "wait", "--for=condition=Established", f"--filename={CRD}", "--timeout=30s"
-    )
+    control_plane.define(CRD)
     return control_plane
 
 
@@ -99,6 +98,7 @@ def accounts(control_plane: ControlPlane, helm: Path, namespace: str) -> Iterato
     """The chart's ServiceAccounts by component, in ``namespace``, with the chart's permissions."""
     roles = render(helm, namespace=namespace, only=["webhook/rbac.yaml", "controller/rbac.yaml"])
     control_plane.apply(as_yaml(roles), namespace=namespace)
+    authorization.take_effect(control_plane, roles, namespace=namespace)
     yield {component: f"{FULLNAME}-{component}" for component in ("webhook", "controller")}
     control_plane.kubectl(
         "delete", "--filename=-", f"--namespace={namespace}", "--wait=false", input=as_yaml(roles)

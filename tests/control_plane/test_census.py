@@ -98,6 +98,8 @@ def test_three_hundred_pods_are_a_few_writes(cluster: Cluster) -> None:
     cluster.apply()
     cluster.leader("controller")
     counted(cluster, injected=0)
+    # Another writes to it, too, and may be the last to do so.
+    cluster.judged(generation=1)
     began = time.monotonic()
     make(cluster, [an_injected_pod(f"p{n}") for n in range(300)])
     counted(cluster, injected=300)

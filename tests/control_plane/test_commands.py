@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.kubectl import KubectlFailed
 from tests.control_plane.conftest import MakeRelease
 from tests.operator.builders import IMAGE, a_container, a_pod, a_raw_binding
 from tests.support.waiting import eventually
@@ -58,17 +57,7 @@ class Site:
 
 @pytest.fixture
 def site(schema: ControlPlane, namespace: str) -> Site:
-    # A schema that has just been applied is served a moment later.
-    eventually("bindings are served", lambda: served(schema))
     return Site(schema, namespace)
-
-
-def served(schema: ControlPlane) -> bool:
-    try:
-        schema.kubectl("get", "--raw=/apis/rolesanywhere.dev/v1alpha1/rolesanywherebindings")
-    except KubectlFailed:
-        return False
-    return True
 
 
 def test_the_bindings_of_the_pods_namespace_are_the_clusters(site: Site) -> None:

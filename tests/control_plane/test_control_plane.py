@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import pytest
 from tests.cluster import binaries
 from tests.cluster.binaries import ASSETS_VARIABLE, Binaries
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.kubectl import Kubectl, KubectlFailed
+from tests.cluster.kubectl import PATIENCE, Kubectl, KubectlFailed
 from tests.cluster.readiness import ControlPlaneFailed
 from tests.support.tools import ToolMissing
+from tests.support.waiting import eventually
 
 DEPLOYMENT = """
 apiVersion: apps/v1
@@ -65,7 +67,15 @@ def test_a_service_account_may_do_what_its_role_says_and_no_more(
     kubectl = control_plane.kubectl
     kubectl("create", "role", "reader", "--verb=get,list", "--resource=pods", here)
     kubectl("create", "rolebinding", "r", "--role=reader", f"--user={reader}", here)
-    assert kubectl.get("pods", here, as_=reader)["items"] == []
+
+    def may_read() -> bool:
+        with suppress(KubectlFailed):
+            assert kubectl.get("pods", here, as_=reader)["items"] == []
+            return True
+        return False
+
+    # The API server hears of a role by a watch, a moment later.
+    eventually("it may read", may_read)
     with pytest.raises(KubectlFailed, match="forbidden"):
         kubectl("create", "configmap", "notes", here, as_=reader)
 
@@ -76,7 +86,7 @@ def test_a_deployment_becomes_a_pod_that_waits_for_a_node(
     here = f"--namespace={namespace}"
     control_plane.apply(DEPLOYMENT, namespace=namespace)
     control_plane.kubectl(
-        "wait", "deployment/reports", "--for=jsonpath={.status.replicas}=1", here, "--timeout=30s"
+        "wait", "deployment/reports", "--for=jsonpath={.status.replicas}=1", here, PATIENCE
     )
     [pod] = control_plane.kubectl.get("pods", here)["items"]
     assert pod["metadata"]["labels"]["app"] == "reports"

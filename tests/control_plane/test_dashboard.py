@@ -9,6 +9,7 @@ import pytest
 from tests.cluster import dashboard
 from tests.cluster.afternoon import LIFE_SECONDS, afternoon
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubectl import PATIENCE
 from tests.cluster.selfserving import self_serving
 from tests.hardware import packages, softhsm
 from tests.hardware.tokens import workshop
@@ -28,7 +29,7 @@ def test_no_panel_is_empty(
     users = f"{namespace}-users"
     schema.kubectl("create", "namespace", users)
     schema.kubectl(
-        "wait", "--for=create", "serviceaccount/default", f"--namespace={users}", "--timeout=30s"
+        "wait", "--for=create", "serviceaccount/default", f"--namespace={users}", PATIENCE
     )
     with (
         workshop() as shop,

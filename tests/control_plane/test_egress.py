@@ -12,7 +12,7 @@ import yaml
 from tests.chart.helm import render
 from tests.cluster.release import Release
 from tests.control_plane.conftest import MakeRelease
-from tests.control_plane.teams import RESTRICTED, Team
+from tests.control_plane.teams import RESTRICTED, Team, enforce
 from tests.operator.builders import IMAGE, a_container, a_pod
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "behind-a-proxy.md"
@@ -37,8 +37,7 @@ def release(releases: MakeRelease) -> Iterator[Release]:
 @pytest.fixture
 def team(release: Release, namespace: str) -> Team:
     """A namespace that enforces Pod Security restricted."""
-    label = "pod-security.kubernetes.io/enforce=restricted"
-    release.control_plane.kubectl("label", "namespace", namespace, label)
+    enforce(release.control_plane, namespace, "restricted")
     return Team(release.control_plane, namespace)
 
 

@@ -11,11 +11,12 @@ import pytest
 from rolesanywhere_operator.domain import bindings, injection, selection
 from rolesanywhere_operator.domain.decisions import Inject
 from tests.chart.helm import as_yaml, render
+from tests.cluster import authorization
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Cluster, told
 from tests.cluster.kubectl import KubectlFailed
 from tests.control_plane.conftest import MakeRelease
-from tests.control_plane.teams import RESTRICTED, Team
+from tests.control_plane.teams import RESTRICTED, Team, enforce
 from tests.control_plane.test_crd import create
 from tests.control_plane.test_identity_volumes import made
 from tests.operator.builders import (
@@ -28,7 +29,6 @@ from tests.operator.builders import (
 )
 from tests.support.waiting import eventually
 
-LEVEL: Final = "pod-security.kubernetes.io/enforce"
 SOCKETS: Final = "/run/node-pkcs11"
 SERVER: Final[dict[str, Any]] = {
     "pkcs11": {
@@ -49,10 +49,6 @@ VENDOR: Final[dict[str, Any]] = {
     }
 }
 ALLOWED: Final = {"pkcs11": {"hostPaths": [SOCKETS]}}
-
-
-def enforce(control_plane: ControlPlane, namespace: str, level: str) -> None:
-    control_plane.kubectl("label", "--overwrite", "namespace", namespace, f"{LEVEL}={level}")
 
 
 @pytest.mark.parametrize("identity", [SERVER, VENDOR], ids=["server", "vendor"])
@@ -159,6 +155,7 @@ def test_a_binding_says_what_its_namespace_forbids_and_when_it_does_no_more(
 ) -> None:
     roles = render(helm, namespace=cluster.namespace, values=ALLOWED, only=["controller/rbac.yaml"])
     cluster.control_plane.apply(as_yaml(roles), namespace=cluster.namespace)
+    authorization.take_effect(cluster.control_plane, roles, namespace=cluster.namespace)
     enforce(cluster.control_plane, cluster.namespace, "baseline")
     cluster.apply(identity=SERVER)
     cluster.leader("controller", host_paths=SOCKETS)

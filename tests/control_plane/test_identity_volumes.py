@@ -11,7 +11,7 @@ from rolesanywhere_operator.domain.decisions import Inject
 from rolesanywhere_operator.domain.manifests import SIDECAR_USER
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
-from tests.control_plane.teams import RESTRICTED
+from tests.control_plane.teams import RESTRICTED, enforce
 from tests.control_plane.test_crd import create, identity
 from tests.operator.builders import DEFAULTS, a_container, a_pod, a_raw_binding
 
@@ -80,7 +80,7 @@ OWN = [
 @pytest.fixture
 def restricted(schema: ControlPlane, namespace: str) -> str:
     """A namespace that takes pods of Pod Security "restricted" alone."""
-    schema.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    enforce(schema, namespace, "restricted")
     return namespace
 
 

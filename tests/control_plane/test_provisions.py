@@ -14,6 +14,7 @@ from rolesanywhere_operator.kube.client import connect
 from tests.cluster.binaries import Binaries
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Cluster, told
+from tests.cluster.kubectl import PATIENCE
 from tests.support.waiting import eventually
 
 DRIVER = "certificates.example.com"
@@ -37,7 +38,7 @@ def installed(control_plane: ControlPlane, manifest: dict[str, Any]) -> Iterator
     try:
         yield
     finally:
-        control_plane.kubectl("delete", "--filename=-", "--timeout=30s", input=text)
+        control_plane.kubectl("delete", "--filename=-", PATIENCE, input=text)
 
 
 def stands(cluster: Cluster, *expected: tuple[str, str]) -> None:

@@ -6,52 +6,26 @@ import pytest
 
 from tests.chart import permissions as chart
 from tests.chart.helm import FULLNAME
+from tests.cluster import authorization
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import KubectlFailed
 
 # Of one name, and yet of no namespace.
 CLUSTER_SCOPED = {"mutatingwebhookconfigurations.admissionregistration.k8s.io"}
 
-# Everybody may ask what he may do and what the API offers; what is left is what the chart gave.
-EVERYBODYS = {
-    "selfsubjectreviews.authentication.k8s.io",
-    "selfsubjectaccessreviews.authorization.k8s.io",
-    "selfsubjectrulesreviews.authorization.k8s.io",
-}
-
 
 @pytest.fixture
 def users(accounts: dict[str, str], namespace: str) -> dict[str, str]:
     """The chart's accounts by component, as users that can be impersonated."""
-    return {
-        component: f"system:serviceaccount:{namespace}:{name}"
-        for component, name in accounts.items()
-    }
+    return {component: authorization.user(component, namespace) for component in accounts}
 
 
 def permissions(control_plane: ControlPlane, user: str, namespace: str) -> dict[str, set[str]]:
-    """Verbs by resource (and name), as the API server itself sums them up for ``namespace``."""
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectRulesReview",
-        "spec": {"namespace": namespace},
-    }
-    # Validation would list the CRDs, which no account of ours may.
-    text = control_plane.kubectl(
-        "create", "--filename=-", "--output=json", "--validate=false",
-        input=json.dumps(review), as_=user,
-    )  # fmt: skip
-    answer = json.loads(text)
-    assert answer["status"]["incomplete"] is False
+    """Verbs by resource (and name)."""
     found: dict[str, set[str]] = {}
-    for rule in answer["status"]["resourceRules"]:
-        for group in rule["apiGroups"]:
-            for resource in rule["resources"]:
-                plural, slash, sub = resource.partition("/")
-                name = f"{plural}.{group}".rstrip(".") + slash + sub
-                for suffix in [f"/{n}" for n in rule.get("resourceNames", [])] or [""]:
-                    found.setdefault(name + suffix, set()).update(rule["verbs"])
-    return {name: verbs for name, verbs in found.items() if name not in EVERYBODYS}
+    for rule in authorization.rules(control_plane, user, namespace):
+        found.setdefault(f"{rule.resource}/{rule.name}".rstrip("/"), set()).add(rule.verb)
+    return found
 
 
 def documented(component: str, *, here: bool) -> dict[str, set[str]]:

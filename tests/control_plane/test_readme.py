@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.release import CRD
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
@@ -22,11 +21,9 @@ def manifests() -> list[dict[str, Any]]:
 
 
 def test_an_api_server_accepts_what_the_readme_shows(
-    control_plane: ControlPlane, namespace: str, manifests: list[dict[str, Any]]
+    schema: ControlPlane, namespace: str, manifests: list[dict[str, Any]]
 ) -> None:
-    control_plane.apply(CRD.read_text())
-    control_plane.kubectl("wait", "--for=condition=Established", f"--filename={CRD}")
     for manifest in manifests:
         manifest["metadata"]["namespace"] = namespace
-        control_plane.apply(yaml.safe_dump(manifest), namespace=namespace)
+        schema.apply(yaml.safe_dump(manifest), namespace=namespace)
     assert [manifest["kind"] for manifest in manifests] == ["RolesAnywhereBinding", "Pod"]

@@ -18,7 +18,7 @@ from tests.chart.helm import CHART, FULLNAME, RELEASE, Helm, HelmFailed
 from tests.chart.matrix import everything
 from tests.cluster.binaries import Binaries
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.kubectl import KubectlFailed
+from tests.cluster.kubectl import PATIENCE, KubectlFailed
 from tests.cluster.release import CRD
 from tests.operator.builders import a_raw_binding
 from tests.support.waiting import eventually
@@ -85,6 +85,19 @@ class Cluster:
         found: dict[str, Any] = self.control_plane.kubectl.get("crd", CRD_NAME)
         return found
 
+    def knows_bindings(self) -> None:
+        """Return once bindings can be made, which is a moment after the schema was."""
+        kubectl = self.control_plane.kubectl
+        kubectl("wait", "--for=condition=Established", f"crd/{CRD_NAME}", PATIENCE)
+        eventually("bindings are served", self._serves_bindings)
+
+    def _serves_bindings(self) -> bool:
+        try:
+            self.bindings()
+        except KubectlFailed:
+            return False
+        return True
+
     def bind(self, name: str) -> None:
         binding = a_raw_binding(name, "default")
         del binding["metadata"]["generation"]
@@ -114,7 +127,7 @@ def cluster(empty_cluster: Cluster) -> Iterator[Cluster]:
     yield fresh
     fresh.uninstall()
     kubectl = fresh.control_plane.kubectl
-    kubectl("delete", "crd", CRD_NAME, "--ignore-not-found", "--wait=true")
+    kubectl("delete", "crd", CRD_NAME, "--ignore-not-found", "--wait=true", PATIENCE)
     kubectl("delete", "namespace", fresh.namespace, "--ignore-not-found", "--wait=false")
 
 
@@ -132,7 +145,7 @@ def test_a_release_comes_goes_and_comes_back_and_the_bindings_stay(cluster: Clus
         "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "Deployment", "Service",
         "ServiceAccount", "Role", "RoleBinding", "PodDisruptionBudget", "NetworkPolicy",
     }  # fmt: skip
-    cluster.control_plane.kubectl("wait", "--for=condition=Established", f"crd/{CRD_NAME}")
+    cluster.knows_bindings()
     cluster.bind("reports")
     cluster.uninstall()
     eventually("nothing is left", lambda: not cluster.objects())
@@ -236,7 +249,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def test_no_value_that_is_taken_away_takes_the_bindings_with_it(cluster: Cluster) -> None:
     cluster.install()
-    cluster.control_plane.kubectl("wait", "--for=condition=Established", f"crd/{CRD_NAME}")
+    cluster.knows_bindings()
     cluster.bind("reports")
     cluster.upgrade("--reuse-values", "--set=crds.install=false")
     assert cluster.bindings() == ["reports"]
@@ -264,9 +277,13 @@ def test_two_releases_share_a_cluster_but_not_the_schema(cluster: Cluster) -> No
 
 def test_the_pods_run_where_pod_security_is_restricted(cluster: Cluster) -> None:
     kubectl = cluster.control_plane.kubectl
-    kubectl("create", "namespace", cluster.namespace)
-    restricted = "pod-security.kubernetes.io/enforce=restricted"
-    kubectl("label", "namespace", cluster.namespace, restricted)
+    # From its first moment: a label that comes later is in force later still.
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    restricted = {
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": cluster.namespace, "labels": labels},
+    }  # fmt: skip
+    kubectl("create", "--filename=-", input=json.dumps(restricted))
     cluster.install()
     for component in ("webhook", "controller"):
         deployment = cluster.objects()[f"Deployment/{FULLNAME}-{component}"]

@@ -16,6 +16,7 @@ import pytest
 
 from tests.chart.helm import FULLNAME
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubectl import PATIENCE
 from tests.cluster.programs import Program
 from tests.cluster.relay import PROBE_SECONDS, repeated
 from tests.cluster.selfserving import SECRET, Creator, SelfServing, self_serving
@@ -27,6 +28,8 @@ LOADED = "serving certificate loaded"
 ROTATION_SECONDS = 90.0
 # A controller and a webhook, and the first certificate between them, on a busy machine.
 STARTING_SECONDS = 120.0
+# The garbage collector may have to learn again what kinds of objects there are.
+COLLECTION_SECONDS = 120.0
 # How long an API server waits for the first answer, as the chart comes.
 ATTEMPT_SECONDS = 3.0
 
@@ -45,7 +48,7 @@ def users(schema: ControlPlane) -> Iterator[str]:
     name = f"users-{uuid.uuid4().hex[:8]}"
     schema.kubectl("create", "namespace", name)
     schema.kubectl(
-        "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s"
+        "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", PATIENCE
     )
     binding = a_raw_binding("reports", name)
     del binding["metadata"]["generation"]
@@ -101,7 +104,8 @@ def test_without_its_secret_the_webhook_waits_and_the_controller_brings_it(
     webhook = release.webhook(0)
     eventually("it answers", lambda: webhook.probe()[0])
     assert webhook.probe() == (503, "there is no serving certificate yet; the log says why\n")
-    [line] = webhook.lines("serving certificate not usable")
+    # It answers before it has looked for the files.
+    [line] = eventually("it says why", lambda: webhook.lines("serving certificate not usable"))
     assert "No such file" in line["problem"]
     release.controller()
     ready(webhook)
@@ -118,7 +122,7 @@ def test_the_secret_goes_with_the_release(release: SelfServing) -> None:
     assert release.secret()
     here = f"--namespace={release.namespace}"
     release.control_plane.kubectl("delete", "serviceaccount", f"{FULLNAME}-controller", here)
-    eventually("it is collected", lambda: not release.secret())
+    eventually("it is collected", lambda: not release.secret(), within=COLLECTION_SECONDS)
 
 
 @pytest.mark.long
@@ -127,17 +131,19 @@ def test_a_deleted_secret_and_an_overwritten_configuration_are_mended(
 ) -> None:
     release.controller()
     leaf = eventually("there is a certificate", lambda: release.secret().get("tls.crt"))
-    bundle = release.bundle()
+    bundle = eventually("it is trusted", release.bundle)
 
     release.control_plane.kubectl(
         "patch", "mutatingwebhookconfiguration", release.configuration, "--type=json",
         '--patch=[{"op": "remove", "path": "/webhooks/1/clientConfig/caBundle"}]',
     )  # fmt: skip
-    eventually("what is trusted is back", lambda: release.bundle() == bundle, within=15)
+    eventually("what is trusted is back", lambda: release.bundle() == bundle)
 
     release.control_plane.kubectl("delete", "secret", SECRET, f"--namespace={release.namespace}")
-    eventually("the Secret is back", release.secret, within=15)
-    fresh = eventually("so is its leaf", lambda: release.secret().get("tls.crt"), within=60)
+    eventually("the Secret is back", release.secret)
+    fresh = eventually(
+        "so is its leaf", lambda: release.secret().get("tls.crt"), within=ROTATION_SECONDS
+    )
     assert fresh != leaf
     assert release.bundle().endswith(bundle), "what is served is trusted no more"
 

@@ -18,7 +18,7 @@ from tests.cluster.kubectl import KubectlFailed
 from tests.cluster.programs import Program
 from tests.cluster.release import Release
 from tests.control_plane.conftest import MakeRelease
-from tests.control_plane.teams import RESTRICTED, Team
+from tests.control_plane.teams import RESTRICTED, Team, enforce
 from tests.operator.builders import IMAGE, a_container, a_pod
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -50,6 +50,11 @@ def is_injected(pod: dict[str, Any]) -> bool:
         container["name"] == "rolesanywhere-sidecar"
         for container in pod["spec"].get("initContainers", ())
     )
+
+
+def admissions(webhook: Program, namespace: str) -> list[dict[str, Any]]:
+    """What the webhook was asked of pods of ``namespace``."""
+    return [line for line in webhook.lines("admission") if line["namespace"] == namespace]
 
 
 def test_a_pod_that_asks_is_injected(team: Team) -> None:
@@ -103,9 +108,7 @@ def test_a_deployments_pod_is_injected(team: Team) -> None:
 
 
 def test_a_restricted_pod_stays_restricted(team: Team) -> None:
-    team.control_plane.kubectl(
-        "label", "namespace", team.namespace, "pod-security.kubernetes.io/enforce=restricted"
-    )
+    enforce(team.control_plane, team.namespace, "restricted")
     team.bind()
     assert "violates PodSecurity" in team.refusal_of(a_pod()), "the namespace is not restricted"
     assert is_injected(team.create(a_pod(a_container(**RESTRICTED))))
@@ -146,7 +149,7 @@ def test_a_dry_run_says_what_would_become_of_the_pod(team: Team, webhook: Progra
     team.bind()
     assert is_injected(team.create(a_pod(), "--dry-run=server"))
     # More than once, where the API server's own plugins change what we made of the pod.
-    said = [line for line in webhook.lines("admission") if line["namespace"] == team.namespace]
+    said = admissions(webhook, team.namespace)
     assert {(line["decision"], line["dry_run"]) for line in said} == {("inject", True)}
 
 
@@ -183,9 +186,8 @@ def test_a_binding_of_another_namespace_is_out_of_reach(team: Team, release: Rel
 
 
 def test_a_pod_that_does_not_ask_never_reaches_us(team: Team, webhook: Program) -> None:
-    before = len(webhook.lines("admission"))
     assert not is_injected(team.create(a_pod(inject=None)))
-    assert len(webhook.lines("admission")) == before
+    assert admissions(webhook, team.namespace) == []
 
 
 @pytest.mark.parametrize("annotation", ["containers", "skip-containers"])
@@ -201,14 +203,14 @@ def test_a_pod_that_chooses_containers_but_asks_for_nothing_is_told_so(
 def test_pods_of_excluded_namespaces_never_reach_us(
     team: Team, release: Release, webhook: Program, excluded: str
 ) -> None:
-    before = len(webhook.lines("admission"))
+    before = len(admissions(webhook, excluded))
     eventually(
         "the namespace has its ServiceAccount",
         lambda: _has_service_account(release.control_plane, excluded),
     )
     pod = Team(release.control_plane, excluded).create(a_pod(inject="nonsense"), "--dry-run=server")
     assert not is_injected(pod)
-    assert len(webhook.lines("admission")) == before
+    assert len(admissions(webhook, excluded)) == before
 
 
 def test_a_namespace_can_be_let_out_by_its_label(

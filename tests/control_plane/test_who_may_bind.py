@@ -12,6 +12,7 @@ import yaml
 
 from tests.chart.helm import as_yaml, render
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.controllers import LEASE_SECONDS
 from tests.cluster.kubectl import KubectlFailed
 from tests.cluster.programs import running
 from tests.operator.builders import ROLE, a_raw_binding
@@ -262,7 +263,11 @@ def test_the_controller_keeps_the_status_though_it_may_assume_nothing(
 ) -> None:
     account = accounts["controller"]
     team.create(as_=None)
-    settings = {"namespace": team.namespace, "lease_name": account, "lease_duration_seconds": 6}
+    settings = {
+        "namespace": team.namespace,
+        "lease_name": account,
+        "lease_duration_seconds": LEASE_SECONDS,
+    }
     kubeconfig = team.control_plane.kubeconfig_for(account, team.namespace)
     log = tmp_path / "controller.log"
     with running("controller", kubeconfig=kubeconfig, log=log, settings=settings):

@@ -13,6 +13,7 @@ from tests.e2e.hsms import Hsm
 from tests.e2e.installation import Installation
 from tests.e2e.teams import Team, a_namespace, restarts
 from tests.e2e.workloads import EVERY_OTHER_SECOND
+from tests.fakes.sessions import Issued
 from tests.support.tools import build_or_skip
 from tests.support.waiting import eventually
 
@@ -57,10 +58,10 @@ def test_a_pod_without_a_key_calls_aws(served: Team, pod: str) -> None:
     assert first["arn"] in [one.session.assumed_role_arn for one in served.aws.sessions(SUBJECT)]
 
 
-def granted(served: Team, pod: str) -> list[str]:
+def granted(served: Team, pod: str) -> list[Issued]:
     """The sessions of that pod alone, oldest first."""
-    arns = [one.session.assumed_role_arn for one in served.aws.sessions(SUBJECT)]
-    return [arn for arn in arns if arn.endswith(f"/{served.namespace}.{pod}")]
+    name = f"{served.namespace}.{pod}"
+    return [one for one in served.aws.sessions(SUBJECT) if one.session.session_name == name]
 
 
 def test_the_sidecar_has_the_pin_and_the_certificate_alone(served: Team, hsm: Hsm) -> None:
@@ -92,11 +93,11 @@ def test_credentials_stay_while_the_server_dies_and_the_next_one_signs(
     known = granted(served, "report")
     served.apply(hsm.certificate("reports"))
 
-    def new_ones() -> list[str]:
+    def new_ones() -> list[Issued]:
         return granted(served, "report")[len(known) :]
 
-    [arn] = eventually("a session of the new certificate", new_ones, within=PATIENCE_SECONDS)
-    eventually("the app has it", lambda: served.said("report")[-1].get("arn") == arn)
+    [new] = eventually("a session of the new certificate", new_ones, within=PATIENCE_SECONDS)
+    eventually("the app has it", lambda: served.said("report")[-1].get("key") == new.access_key_id)
     assert [one for one in served.said("report") if "error" in one] == []
     assert restarts(served.get("pod/report")) == 0
 

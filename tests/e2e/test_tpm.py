@@ -83,9 +83,13 @@ def bind(team: Team, name: str, identity: Mapping[str, Any]) -> None:
 
 
 def granted(team: Team) -> list[str]:
-    """The sessions of a team's pods by the token's certificates, oldest first."""
-    arns = [one.session.assumed_role_arn for one in team.aws.sessions(SUBJECT)]
-    return [arn for arn in arns if f"/{team.namespace}." in arn]
+    """The keys of sessions of a team's pods by the token's certificates, oldest first."""
+    of_team = f"{team.namespace}."
+    return [
+        one.access_key_id
+        for one in team.aws.sessions(SUBJECT)
+        if one.session.session_name.startswith(of_team)
+    ]
 
 
 def in_container(team: Team, pod: str, container: str, program: str) -> str:
@@ -108,7 +112,7 @@ def has_restarted(pod: Mapping[str, Any], *, times: int) -> bool:
 
 def test_a_restricted_pod_calls_aws_by_the_device(restricted: Team) -> None:
     restricted.ready("report", within=PATIENCE_SECONDS)
-    assert restricted.answers("report")[0]["arn"] in granted(restricted)
+    assert restricted.answers("report")[0]["key"] in granted(restricted)
 
 
 def test_the_sidecar_alone_has_device_store_and_pin(restricted: Team) -> None:
@@ -152,7 +156,7 @@ def test_credentials_stay_while_the_tpm_hangs_and_it_signs_when_it_is_back(
 
     def has_the_next() -> bool:
         new = granted(restricted)[before:]
-        return bool(new) and restricted.said("report")[-1].get("arn") == new[-1]
+        return bool(new) and restricted.said("report")[-1].get("key") == new[-1]
 
     eventually("the app has the next session", has_the_next, within=PATIENCE_SECONDS)
     assert [one for one in restricted.said("report") if "error" in one] == []
@@ -191,7 +195,7 @@ def test_a_pod_calls_aws_by_the_device_and_a_store_of_the_node(
     asking = privileged.app("app", *EVERY_OTHER_SECOND)
     privileged.apply(privileged.pod("path", asking, binding="by-path"))
     privileged.ready("path", within=PATIENCE_SECONDS)
-    assert privileged.answers("path")[0]["arn"] in granted(privileged)
+    assert privileged.answers("path")[0]["key"] in granted(privileged)
 
 
 def test_a_pod_calls_aws_by_the_charts_server_which_has_the_tpm(
@@ -201,4 +205,4 @@ def test_a_pod_calls_aws_by_the_charts_server_which_has_the_tpm(
     asking = privileged.app("app", *EVERY_OTHER_SECOND)
     privileged.apply(privileged.pod("server", asking, binding="by-server"))
     privileged.ready("server", within=PATIENCE_SECONDS)
-    assert privileged.answers("server")[0]["arn"] in granted(privileged)
+    assert privileged.answers("server")[0]["key"] in granted(privileged)

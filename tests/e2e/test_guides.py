@@ -15,7 +15,7 @@ import pytest
 
 from rolesanywhere_contract.names import SIDECAR_CONTAINER
 from tests.cluster.binaries import find_or_build_helm
-from tests.cluster.kubectl import KubectlFailed
+from tests.cluster.kubectl import PATIENCE, KubectlFailed
 from tests.e2e import accounts, aws, pods, standins
 from tests.e2e.accounts import Beginning
 from tests.e2e.conftest import NAME
@@ -42,6 +42,8 @@ IMAGE: Final = "docker.io/amazon/aws-cli:2.31.0"
 # Shorter than a profile can have it, so that a renewal is soon.
 SESSION_SECONDS: Final = 60
 RENEWS_SECONDS: Final = 180
+# A pod in it may take its grace period, and its namespace what a busy machine takes.
+GONE_SECONDS: Final = 240
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +162,7 @@ def test_pods_keep_and_renew_their_credentials_after_upgrade_and_uninstall(
     upgrade, uninstall, end = [one for one in INSTALL if one.heading in AFTERWARDS]
     beginning.shorten_sessions(SESSION_SECONDS)
     bound.apply(json.dumps(_caller("running")), namespace=TEAM)
-    bound.kubectl(
-        "wait", "--for=condition=Ready", "pod/running", f"--namespace={TEAM}", "--timeout=55s"
-    )
+    bound.kubectl("wait", "--for=condition=Ready", "pod/running", f"--namespace={TEAM}", PATIENCE)
 
     reader.follow([upgrade])
     reader.follow([uninstall])
@@ -187,7 +187,7 @@ def _start_over(cluster: Cluster) -> None:
     eventually(
         "the namespace is gone",
         lambda: not cluster.kubectl("get", "namespace", TEAM, "--ignore-not-found"),
-        within=120,
+        within=GONE_SECONDS,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.kubectl import PATIENCE
 from tests.e2e import pods, traces
 from tests.e2e.conftest import NAME
 from tests.e2e.harness import cluster as clusters
@@ -25,6 +26,9 @@ from tests.support.waiting import eventually
 
 # Gives the names of a sandbox's namespaces.
 Names = Callable[[], frozenset[str]]
+
+# Twenty on a machine that does nothing else.
+COMMAND_SECONDS = 300
 
 # Runs a cluster as a test run does, and waits to be killed.
 HARNESS = """
@@ -66,7 +70,7 @@ def run_a_pod(cluster: Cluster) -> None:
         "volumeMounts": [{"name": "memory", "mountPath": "/memory"}],
     }  # fmt: skip
     cluster.apply(json.dumps(pods.pod("held", container, volumes=[volume])))
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/held", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/held", PATIENCE)
 
 
 def test_two_runs_in_a_row_work_and_leave_nothing(
@@ -88,10 +92,12 @@ def test_a_run_that_is_killed_takes_its_processes_along(
     with subprocess.Popen(
         [sys.executable, "-c", HARNESS, sandbox.name], stdout=subprocess.PIPE, text=True
     ) as harness:
-        assert harness.stdout is not None
-        assert harness.stdout.readline() == "up\n"
-        known = namespaces()
-        harness.kill()
+        try:
+            assert harness.stdout is not None
+            assert harness.stdout.readline() == "up\n"
+            known = namespaces()
+        finally:
+            harness.kill()
 
     def processes() -> list[str]:
         return [one for one in traces.of(sandbox, known) if one.startswith("process")]
@@ -110,8 +116,10 @@ def test_a_run_that_is_killed_while_it_starts_is_cleared_by_the_next(
     environment = {**os.environ, "ROLESANYWHERE_CLUSTER": sandbox.name}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as starting:
         log = sandbox.folder / "logs" / "kube-apiserver.log"
-        eventually("it has started half of its programs", log.exists)
-        starting.kill()
+        try:
+            eventually("it has started half of its programs", log.exists, within=COMMAND_SECONDS)
+        finally:
+            starting.kill()
 
     with Cluster.running(sandbox.name, programs) as cluster:
         run_a_pod(cluster)
@@ -161,7 +169,7 @@ def test_the_commands_start_a_cluster_use_it_and_end_it(
         return subprocess.run(
             [sys.executable, "-m", "tests.e2e", *words],
             env={**os.environ, "ROLESANYWHERE_CLUSTER": sandbox.name},
-            capture_output=True, text=True, check=True,
+            capture_output=True, text=True, check=True, timeout=COMMAND_SECONDS,
         ).stdout  # fmt: skip
 
     assert told("up").startswith(f"cluster {sandbox.name} is up after ")

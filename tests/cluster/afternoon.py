@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from tests.fakes.world import small_world
 from tests.hardware.scenes import a_scene
 from tests.hardware.tokens import Token
 from tests.operator.builders import a_raw_binding
+from tests.support import sidecars
 from tests.support.prometheus import Scrape, now
 from tests.support.sidecars import RunningSidecar, a_sidecar
 from tests.support.waiting import eventually
@@ -80,10 +82,18 @@ async def afternoon(
         for aws in services:
             aws.faults.always(faults.throttled())
         await asyncio.sleep(seconds / 5)
+        # On a busy machine a renewal may be due later than that.
+        await sidecars.eventually(
+            partial(_all_were_throttled, services), what=lambda: "renewals that are throttled"
+        )
         for aws in services:
             aws.faults.clear()
         await asyncio.sleep(seconds * 2 / 5)
     return watch.scrapes
+
+
+async def _all_were_throttled(services: Sequence[FakeAWS]) -> bool:
+    return all(any(one.fault for one in aws.requests) for aws in services)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.chart.helm import CHART, RELEASE, Helm
+from tests.cluster.kubectl import PATIENCE
 from tests.e2e import pods
 from tests.e2e.harness import images
 from tests.e2e.harness.cluster import Cluster
@@ -24,8 +25,8 @@ IMAGES: Final[Mapping[str, str]] = {
     "sidecar": "sidecar",
     "sidecarPkcs11": "sidecar-pkcs11",
 }
-READY_SECONDS: Final = 180
-ENDED_SECONDS: Final = 60.0
+READY_SECONDS: Final = 300
+ENDED_SECONDS: Final = 120.0
 
 Manifest = dict[str, Any]
 
@@ -97,7 +98,7 @@ class Installation:
             for name in self.deployments(component):
                 self.cluster.kubectl(
                     "rollout", "status", f"deployment/{name}", f"--namespace={NAMESPACE}",
-                    "--timeout=55s",
+                    PATIENCE,
                 )  # fmt: skip
 
     def _scale(self, deployment: str, replicas: int) -> None:

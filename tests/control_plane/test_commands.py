@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,13 @@ import yaml
 
 from tests.cluster.control_plane import ControlPlane
 from tests.control_plane.conftest import MakeRelease
-from tests.operator.builders import IMAGE, a_container, a_pod, a_raw_binding
+from tests.control_plane.teams import Team
+from tests.operator.builders import IMAGE, a_container, a_pod
 from tests.support.waiting import eventually
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(Team):
     """A namespace, and the commands as somebody runs them there."""
-
-    control_plane: ControlPlane
-    namespace: str
-
-    def bind(self, name: str = "reports", **spec: Any) -> None:
-        binding = a_raw_binding(name, self.namespace, **spec)
-        del binding["metadata"]["generation"]
-        self.control_plane.kubectl("create", "--filename=-", input=json.dumps(binding))
 
     def set_status(self, status: dict[str, Any], name: str = "reports") -> None:
         self.control_plane.kubectl(
@@ -150,11 +141,7 @@ def test_what_is_explained_is_what_the_api_server_makes_of_the_pod(admitted: Sit
     explained = json.loads(admitted.explain(pod, "-o", "json").stdout)["pod"]
 
     def made() -> Any:
-        text = admitted.control_plane.kubectl(
-            "create", "--filename=-", f"--namespace={admitted.namespace}", "--dry-run=server",
-            "--output=json", input=json.dumps(pod),
-        )  # fmt: skip
-        found = json.loads(text)
+        found = admitted.create(pod, "--dry-run=server")
         return found if "rolesanywhere.dev/binding" in found["metadata"]["labels"] else None
 
     stored = eventually("the API server calls the webhook", made)

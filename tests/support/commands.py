@@ -37,8 +37,8 @@ async def finished(*command: str | Path, env: Mapping[str, str], told: str = "")
     try:
         talk = process.communicate(told.encode())
         output, errors = await asyncio.wait_for(talk, timeout=PATIENCE_SECONDS)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return Outcome(process.returncode or 0, output.decode(), errors.decode())

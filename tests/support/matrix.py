@@ -5,12 +5,12 @@ end. What each client said is kept; never judged here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from tests.fakes.aws import FakeAWS, utc_now
 from tests.fakes.pki import Authority
@@ -23,6 +23,7 @@ from tests.support.sidecars import a_sidecar
 from tests.support.tools import ToolMissing
 from tests.support.workloads import Workload
 
+T = TypeVar("T")
 Endpoint: TypeAlias = Literal["container", "imds"]
 Pair: TypeAlias = tuple[str, Endpoint]
 ENDPOINTS: Final[Sequence[Endpoint]] = ("container", "imds")
@@ -138,15 +139,23 @@ async def _load(
             return await stack.enter_async_context(program)
 
     pairs: list[Pair] = [(name, endpoint) for name in commands for endpoint in ENDPOINTS]
-    return dict(zip(pairs, await asyncio.gather(*map(load, pairs)), strict=True))
+    return await _together(pairs, load)
 
 
 async def _all(
-    loaded: Mapping[Pair, Client], ask: Callable[[Pair, Client], Awaitable[Said]]
+    loaded: Mapping[Pair, Client], ask: Callable[[Pair, Client], Coroutine[Any, Any, Said]]
 ) -> Mapping[Pair, Said]:
     """What all of them say at the same time."""
-    said = await asyncio.gather(*(ask(pair, client) for pair, client in loaded.items()))
-    return dict(zip(loaded, said, strict=True))
+    return await _together(loaded, lambda pair: ask(pair, loaded[pair]))
+
+
+async def _together(
+    pairs: Iterable[Pair], work: Callable[[Pair], Coroutine[Any, Any, T]]
+) -> Mapping[Pair, T]:
+    """What ``work`` gives for each; where one fails the others end, and with them their clients."""
+    async with asyncio.TaskGroup() as group:
+        working = {pair: group.create_task(work(pair)) for pair in pairs}
+    return {pair: task.result() for pair, task in working.items()}
 
 
 async def _content(client: Client, said: Said) -> Said:

@@ -137,10 +137,10 @@ def test_a_deleted_secret_and_an_overwritten_configuration_are_mended(
         "patch", "mutatingwebhookconfiguration", release.configuration, "--type=json",
         '--patch=[{"op": "remove", "path": "/webhooks/1/clientConfig/caBundle"}]',
     )  # fmt: skip
-    eventually("what is trusted is back", lambda: release.bundle() == bundle)
+    eventually("what is trusted is back", lambda: release.bundle() == bundle, within=15)
 
     release.control_plane.kubectl("delete", "secret", SECRET, f"--namespace={release.namespace}")
-    eventually("the Secret is back", release.secret)
+    eventually("the Secret is back", release.secret, within=15)
     fresh = eventually(
         "so is its leaf", lambda: release.secret().get("tls.crt"), within=ROTATION_SECONDS
     )

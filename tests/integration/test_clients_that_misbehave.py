@@ -120,12 +120,11 @@ async def test_slow_loris_neither_lasts_nor_keeps_others_out(
     request = asking(sidecar, token, "Connection: close")
     for _ in range(5):
         assert (await said_to(sidecar.port, request)).startswith(b"HTTP/1.1 200")
-    # Ten seconds are given to each, however often a byte comes, and these come for ever.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(20):
         for reader, _ in slow:
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 15
     dribbling.cancel()
     for _, writer in slow:
         writer.close()

@@ -358,7 +358,7 @@ async def test_a_name_server_that_hangs_does_not_hold_it_up(patient: Patient) ->
     outcome = await finished(
         "/usr/bin/env", "-C", str(patient.folder), sys.executable, "-c", HANGING, env=env
     )
-    assert time.monotonic() - start < 45  # it would hang for a minute
+    assert time.monotonic() - start < 15
     assert outcome.status == 1
     assert "failure  dns: aws.example does not resolve: no answer within 4" in outcome.output
     assert outcome.output.splitlines()[-1].endswith("1 failure, 4 skipped")

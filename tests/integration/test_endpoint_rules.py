@@ -79,7 +79,6 @@ async def metadata_token(port: int) -> str:
 async def test_rule_1_under_load_and_a_hanging_renewal_every_answer_is_within_its_budget(
     stage: Stage,
 ) -> None:
-    """A busy machine may be late with any answer now and then, but not with some of each crowd."""
     async with serving(stage) as sidecar:
         stage.aws.faults.always(Delay(600))
         asked = len(stage.aws.requests)
@@ -98,14 +97,10 @@ async def test_rule_1_under_load_and_a_hanging_renewal_every_answer_is_within_it
                 took.append(time.monotonic() - began)
                 assert status == 200
 
-        async def a_crowd_in_time() -> bool:
-            took.clear()
-            await asyncio.gather(*(caller() for _ in range(8)))
-            assert len(took) == 200
-            return max(took) < BUDGET_SECONDS
-
-        await eventually(a_crowd_in_time, what=lambda: f"less than {max(took)} s for an answer")
+        await asyncio.gather(*(caller() for _ in range(8)))
         assert len(stage.aws.sessions) == 1
+    assert len(took) == 200
+    assert max(took) < BUDGET_SECONDS
 
 
 async def test_rule_5_awss_c_runtime_survives_a_metadata_service_without_credentials(
